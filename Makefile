@@ -1,0 +1,101 @@
+# `make help` lists what can be done. A fresh machine needs Python ≥ 3.11, git and make, no more.
+
+VENV ?= .venv
+# Where the environment's commands are.
+BIN := $(VENV)/bin
+# The first Python that is new enough; another one with `make PYTHON=…`.
+PYTHON ?= $(firstword $(foreach python,python3 python3.14 python3.13 python3.12 python3.11,$(shell \
+	$(python) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $(python))))
+# Tests run in this many processes, each with whole modules as long as there are (worksteal), since
+# many modules start servers or a browser once for all their tests; further arguments:
+# `make test ARGS="-k catalogue -x"`.
+WORKERS ?= 2
+ARGS ?=
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+LOCKED := install --quiet --require-hashes --use-pep517
+ITSELF := install --quiet --no-deps --no-build-isolation --editable .
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
+	--fork-strategy fewest --generate-hashes --no-header --no-emit-index-url --no-annotate
+APT := DEBIAN_FRONTEND=noninteractive apt-get
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test lint format bench soak pictures lock browser clean distclean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo 'ARGS="…" is handed on to the command: make run ARGS="--runs 300"'
+
+run: $(VENV)/.runs  ## the whole system on this machine with simulated runs; Ctrl-C stops it
+	@exec $(BIN)/dqm demo $(ARGS)
+
+test: browser lint  ## lint, then the whole suite
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not soak" $(ARGS)
+
+lint: $(VENV)/.develops  ## ruff (rules and layout) and mypy
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(VENV)/.develops  ## lay the code out and repair what ruff can repair
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: browser  ## measure, print the table, write benchmarks/results/*.json; ONLY=pages,ingest
+	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+soak: browser  ## the long trials
+	$(BIN)/pytest -m soak --timeout 0 $(ARGS)
+
+pictures: browser  ## take the pictures of the documents again, in a browser
+	$(BIN)/python docs/make_pictures.py $(ARGS)
+
+lock: $(VENV)/.develops  ## pin the dependencies again; newest releases with ARGS=--upgrade
+	$(PIP) install --quiet uv
+	$(COMPILE) $(ARGS) --output-file requirements.lock pyproject.toml
+	$(COMPILE) $(ARGS) --output-file requirements-dev.lock --extra dev \
+		--constraints requirements.lock pyproject.toml
+
+clean:  ## remove what tests, tools and builds left behind
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+distclean: clean  ## … and the environment
+	rm -rf $(VENV)
+
+# Each stamp says that the environment holds what the files on its right ask for.
+$(VENV)/.runs: requirements.lock pyproject.toml | $(BIN)/python
+	$(PIP) $(LOCKED) --requirement requirements.lock
+	$(PIP) $(ITSELF)
+	@touch $@
+
+$(VENV)/.develops: requirements-dev.lock pyproject.toml | $(BIN)/python
+	$(PIP) $(LOCKED) --requirement requirements-dev.lock
+	$(PIP) $(ITSELF)
+	@touch $@ $(VENV)/.runs
+
+# Debian's Python comes without the part that makes environments.
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "make: no Python 3.11 or newer here; install one, or name it: make PYTHON=/path/to/python3" >&2; \
+		exit 1; \
+	fi
+	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+		package=$$($(PYTHON) -c 'import sys; print("python3.%d-venv" % sys.version_info[1])'); \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			$(APT) update -qq && $(APT) install -qq -y $$package >/dev/null; \
+		else \
+			echo "make: $(PYTHON) cannot make environments; install the package $$package first" >&2; \
+			exit 1; \
+		fi; \
+	fi
+	$(PYTHON) -m venv $(VENV)
+
+# Without a browser its tests are skipped, and say so; with CI=true they fail (tests/conftest.py).
+browser: $(VENV)/.develops
+	@if ! command -v chromium >/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "make: installing Chromium for the browser tests"; \
+		{ $(APT) update -qq && $(APT) install -qq -y chromium fonts-dejavu-core >/dev/null; } || \
+		echo "make: Chromium cannot be installed; the browser tests cannot run" >&2; \
+	fi
