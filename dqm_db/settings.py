@@ -1,0 +1,108 @@
+"""Settings of the database and its servers, from ``DQM_*`` environment variables.
+
+``docs/settings.md`` lists them all. Every default is safe on a shared machine: loopback only.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from dqm_db.errors import ConfigurationError
+
+_ENVIRONMENT = SettingsConfigDict(env_prefix="DQM_", extra="ignore")
+
+
+class DatabaseSettings(BaseSettings):
+    """How a client opens the database."""
+
+    model_config = _ENVIRONMENT
+
+    db_url: str = Field(
+        "zeo://127.0.0.1:8100",
+        description="Database to open: zeo://HOST:PORT[,HOST:PORT…] or any URI that zodburi knows.",
+    )
+    db_wait: float = Field(
+        1.0, gt=0, description="Seconds to wait for a server before saying that it is down."
+    )
+    db_patience: float = Field(
+        10.0, gt=0, description="Seconds without an answer after which a server counts as gone."
+    )
+    db_pool: int = Field(7, ge=1, description="Connections that one process keeps open.")
+    db_cache_bytes: int = Field(
+        2_000_000, ge=100_000, description="Object cache of each connection, in bytes."
+    )
+    blob_cache_dir: Path | None = Field(
+        None, description="Folder for fetched originals; a temporary one when not set."
+    )
+    blob_cache_bytes: int = Field(
+        500_000_000,
+        ge=10_000_000,
+        description="Limit of the folder of fetched originals, in bytes.",
+    )
+    lock_dir: Path = Field(
+        default_factory=lambda: Path(f"/tmp/dqm-{os.getuid()}"),  # noqa: S108
+        description="Folder of the writer lock; the same for all commands that write.",
+    )
+    lock_wait: float = Field(
+        0.0, ge=0, description="Seconds to wait for another writer before giving up (exit 75)."
+    )
+
+
+class ServerSettings(BaseSettings):
+    """How ``dqm primary`` and ``dqm replica`` store, serve and replicate."""
+
+    model_config = _ENVIRONMENT
+
+    data_dir: Path = Field(
+        Path("dqm-data"), description="Volume with filestorage/Data.fs and blobstorage/."
+    )
+    zeo_address: str = Field("127.0.0.1:8100", description="HOST:PORT where clients connect.")
+    zrs_address: str | None = Field(
+        None,
+        description="HOST:PORT where replicas connect. When not set: 127.0.0.1:5000 of a primary, "
+        "none of a replica, which then feeds no others.",
+    )
+    primary: str | None = Field(
+        None,
+        description="HOST:PORT that a replica follows: where the primary, or another replica, "
+        "waits for replicas. `dqm replica` needs it, or --from.",
+    )
+    keep_alive: float = Field(
+        60.0, gt=0, description="Seconds between the signs of life that a replica sends."
+    )
+    reconnect_delay: float = Field(
+        2.0, gt=0, description="Seconds before a replica tries its primary again."
+    )
+    transaction_timeout: float = Field(
+        120.0, ge=0, description="Seconds after which a client that hangs in a commit is dropped."
+    )
+    unverified_versions: bool = Field(
+        False, description="Serve with releases of ZODB, ZEO or zc.zrs that were not verified."
+    )
+
+
+AnySettings = TypeVar("AnySettings", bound=BaseSettings)
+
+
+def load(settings: type[AnySettings], **overrides: object) -> AnySettings:
+    """*settings* from the environment; *overrides* that are not None win (command-line options).
+
+    Raises
+    ------
+    ConfigurationError
+        Names each variable with an unusable value.
+    """
+    given = {key: value for key, value in overrides.items() if value is not None}
+    try:
+        return settings(**given)  # type: ignore[arg-type]
+    except ValidationError as error:
+        faults = "; ".join(
+            f"DQM_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise ConfigurationError(f"unusable setting: {faults}") from error

@@ -1,0 +1,167 @@
+"""Statistics of all runs of a camera: written once per run, folded once, read by column.
+
+Each run adds one small row record to the tail. When the tail holds `FOLD` rows they are transposed
+into one block (a record per quantity), so that a trend of one statistic over thousands of runs
+reads a few dozen records, and no record is rewritten for every run.
+
+Rows of a run may exist more than once; which one holds is decided in this order: the tail, then the
+newest block. A deleted run is remembered with the number of blocks that existed then: rows of it in
+those blocks are void. So a block is never rewritten, and late runs need no place of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqm_db.codec import pack_bytes, pack_record, unpack_bytes, unpack_record
+from dqm_db.content import Statistics
+from dqm_db.model import TrendBlock, TrendBlockQuantity, TrendRow, Trends
+
+FOLD = 256
+"""Rows per block; larger blocks make trends faster to read and the tail slower."""
+
+Column = tuple[str, str]
+"""(quantity, statistic)."""
+
+
+def put_row(trends: Trends, run: int, statistics: Statistics) -> None:
+    """Add or replace the statistics of *run*."""
+    position = _positions(trends, statistics)
+    values = np.full(len(position), np.nan)
+    for quantity, by_name in statistics.items():
+        for name, value in by_name.items():
+            values[position[quantity, name]] = value
+    trends.tail[run] = TrendRow(pack_bytes(values))
+
+
+def drop_row(trends: Trends, run: int) -> None:
+    """Forget the statistics of *run*, wherever they are."""
+    if run in trends.tail:
+        del trends.tail[run]
+    if trends.blocks:
+        trends.deleted[run] = len(trends.blocks)
+
+
+def needs_folding(trends: Trends) -> bool:
+    """Whether the tail holds enough rows for a block."""
+    return len(trends.tail) >= FOLD
+
+
+def fold(trends: Trends) -> None:
+    """Move the oldest `FOLD` rows of the tail (by run number) into a new block."""
+    names = _names(trends)
+    runs = [run for run, _ in zip(trends.tail.keys(), range(FOLD), strict=False)]
+    table = np.full((len(runs), len(names)), np.nan)
+    for index, run in enumerate(runs):
+        row = unpack_bytes(trends.tail[run].values)
+        table[index, : len(row)] = row
+    block = TrendBlock(pack_bytes(np.array(runs, np.int64)))
+    for quantity, members in _by_quantity(names).items():
+        columns = [index for _, index in members]
+        block.quantities[quantity] = TrendBlockQuantity(
+            tuple(statistic for statistic, _ in members), pack_bytes(table[:, columns].T)
+        )
+    trends.blocks[len(trends.blocks)] = block
+    for run in runs:
+        del trends.tail[run]
+
+
+def read_trend(
+    trends: Trends, quantity: str, statistic: str
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """One statistic over all runs: run numbers ascending, and values (NaN where a run has none)."""
+    found: dict[int, float] = {}
+    for index, block in trends.blocks.items():
+        stored = block.quantities.get(quantity)
+        runs = unpack_bytes(block.runs)
+        if stored is None or statistic not in stored.statistics:
+            values = np.full(len(runs), np.nan)
+        else:
+            values = unpack_bytes(stored.values)[stored.statistics.index(statistic)]
+        found.update(
+            (run, value)
+            for run, value in zip(runs.tolist(), values.tolist(), strict=True)
+            if trends.deleted.get(run, 0) <= index
+        )
+    column = _index(_names(trends)).get((quantity, statistic))
+    for run, row in trends.tail.items():
+        values = unpack_bytes(row.values)
+        found[run] = (
+            float(values[column]) if column is not None and column < len(values) else np.nan
+        )
+    runs = np.array(sorted(found), np.int64)
+    return runs, np.array([found[run] for run in runs.tolist()], np.float64)
+
+
+def read_row(trends: Trends, run: int) -> dict[str, dict[str, float]] | None:
+    """The statistics of one run, or None when it has none; NaN values are left out."""
+    row = trends.tail.get(run)
+    if row is not None:
+        values = unpack_bytes(row.values)
+        return _nested(zip(_names(trends), values.tolist(), strict=False))
+    for index in reversed(range(trends.deleted.get(run, 0), len(trends.blocks))):
+        block = trends.blocks[index]
+        places = np.flatnonzero(unpack_bytes(block.runs) == run)
+        if len(places):
+            return _nested(_block_row(block, int(places[-1])))
+    return None
+
+
+def read_names(trends: Trends) -> dict[str, tuple[str, ...]]:
+    """Which statistics exist: quantity -> names."""
+    return {
+        quantity: tuple(name for name, _ in members)
+        for quantity, members in _by_quantity(_names(trends)).items()
+    }
+
+
+def _block_row(block: TrendBlock, place: int) -> Iterator[tuple[Column, float]]:
+    for quantity, stored in block.quantities.items():
+        column = unpack_bytes(stored.values)[:, place].tolist()
+        for statistic, value in zip(stored.statistics, column, strict=True):
+            yield (quantity, statistic), value
+
+
+def _nested(values: Iterator[tuple[Column, float]]) -> dict[str, dict[str, float]]:
+    nested: dict[str, dict[str, float]] = {}
+    for (quantity, statistic), value in values:
+        if not np.isnan(value):
+            nested.setdefault(quantity, {})[statistic] = value
+    return nested
+
+
+def _names(trends: Trends) -> list[Column]:
+    if not trends.names.data:
+        return []
+    document = unpack_record(trends.names.data)
+    return [(quantity, name) for quantity, name in document["columns"]]  # type: ignore[attr-defined]
+
+
+def _index(names: list[Column]) -> dict[Column, int]:
+    return {column: index for index, column in enumerate(names)}
+
+
+def _positions(trends: Trends, statistics: Statistics) -> Mapping[Column, int]:
+    """Column numbers; columns not seen before are added at the end, so older rows stay valid."""
+    names = _names(trends)
+    known = _index(names)
+    new = [
+        (quantity, name)
+        for quantity, by_name in statistics.items()
+        for name in by_name
+        if (quantity, name) not in known
+    ]
+    if new:
+        trends.names.data = pack_record({"columns": [list(column) for column in names + new]})
+        known = _index(names + new)
+    return known
+
+
+def _by_quantity(names: list[Column]) -> dict[str, list[tuple[str, int]]]:
+    grouped: dict[str, list[tuple[str, int]]] = {}
+    for index, (quantity, statistic) in enumerate(names):
+        grouped.setdefault(quantity, []).append((statistic, index))
+    return grouped

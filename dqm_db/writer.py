@@ -1,0 +1,245 @@
+"""Writing: one writer at a time, one transaction per run, conflicts retried."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import random
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+import filelock
+import transaction
+from ZEO.Exceptions import ServerException
+from ZODB.Connection import Connection
+from ZODB.POSException import ConflictError, ReadOnlyError, StorageError
+
+from dqm_db import catalogue, migrations, trends
+from dqm_db.content import LARGEST_RUN, Original, RunContent, RunHeader
+from dqm_db.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    ReadOnlyDatabase,
+    RunExists,
+    RunNotFound,
+    WriteFailed,
+    WriterLocked,
+)
+from dqm_db.model import ROOT_KEY, SCHEMA, Camera, Root
+from dqm_db.packing import pack_run
+from dqm_db.records import unpack_header
+from dqm_db.settings import DatabaseSettings
+from dqm_db.storage import Database, checked_root, open_database
+from dqm_db.urls import identities, shown
+
+LOG = logging.getLogger(__name__)
+
+RETRIES = 8
+"""Attempts at a transaction that conflicts; conflicts are rare, since writers take a lock."""
+
+T = TypeVar("T")
+
+
+@contextlib.contextmanager
+def writer_lock(settings: DatabaseSettings) -> Iterator[None]:
+    """The lock that every command that writes takes: one per database, for this user and host.
+
+    Its name does not depend on how the URL is written (`dqm_db.urls.identities`).
+
+    Raises
+    ------
+    WriterLocked
+        Somebody else holds it for longer than ``settings.lock_wait`` seconds.
+    ConfigurationError
+        ``settings.lock_dir`` cannot be used.
+    """
+    folder = settings.lock_dir
+    with contextlib.ExitStack() as locks:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if folder.stat().st_uid not in (os.getuid(), 0):
+                raise PermissionError(f"it belongs to uid {folder.stat().st_uid}")
+            for identity in identities(settings.db_url):
+                name = f"writer-{hashlib.sha256(identity.encode()).hexdigest()[:16]}.lock"
+                lock = filelock.FileLock(folder / name, timeout=settings.lock_wait)
+                locks.enter_context(lock)
+        except filelock.Timeout as error:
+            raise WriterLocked(
+                f"another command is writing to {shown(settings.db_url)} "
+                f"(lock {error.lock_file}): try again later"
+            ) from None
+        except OSError as error:
+            raise ConfigurationError(
+                f"the writer lock cannot be made in {folder} ({error}): "
+                "give all commands that write another DQM_LOCK_DIR"
+            ) from error
+        yield
+
+
+@contextlib.contextmanager
+def open_writer(settings: DatabaseSettings) -> Iterator[Writer]:
+    """Take the writer lock, open the database for writing, bring its schema up to date.
+
+    Raises
+    ------
+    WriterLocked, DatabaseUnavailable, ReadOnlyDatabase, ForeignDatabase, NewerDatabase,
+    ConfigurationError
+    """
+    with writer_lock(settings), _open_writable(settings) as database:
+        writer = Writer(database)
+        writer.prepare()
+        yield writer
+
+
+class Writer:
+    """Changes the database, one transaction per call; made by `open_writer`."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def prepare(self) -> None:
+        """Make our root in an empty database; migrate an older schema step by step."""
+        self._commit("prepare", _make_root)
+        while self._commit("migrate", self._migrate):
+            LOG.info("migrated the database towards schema %d", SCHEMA)
+
+    def stored(self, camera: str, run: int) -> RunHeader | None:
+        """Header of the run if it is stored."""
+        with self.database.connection() as connection:
+            found = self._root(connection).cameras.get(camera)
+            run_record = None if found is None else found.runs.get(run)
+            return None if run_record is None else unpack_header(run_record.header)
+
+    def store_run(
+        self, content: RunContent, original: Original | None, *, replace: bool = False
+    ) -> None:
+        """Store a run with its catalogue row and statistics, all or nothing.
+
+        Raises
+        ------
+        RunExists
+            The run is stored already and *replace* is not set; nothing was changed.
+        ValueError
+            The run number does not fit the database, or the content cannot be stored.
+        """
+        header = content.header
+        if not 0 < header.run <= LARGEST_RUN:
+            raise ValueError(f"run number {header.run} is not between 1 and {LARGEST_RUN}")
+        packed = pack_run(content, original)
+
+        def put(connection: Connection) -> bool:
+            cameras = self._root(connection).cameras
+            camera = cameras.get(header.camera)
+            if camera is None:
+                camera = cameras[header.camera] = Camera(header.camera)
+            if header.run in camera.runs and not replace:
+                raise RunExists(
+                    f"{header.camera} run {header.run} is already stored; --force replaces it"
+                )
+            camera.runs[header.run] = packed.make_run()
+            catalogue.put_row(camera.catalogue, header)
+            trends.put_row(camera.trends, header.run, content.statistics)
+            return trends.needs_folding(camera.trends)
+
+        if self._commit(f"store {header.camera} run {header.run}", put):
+            try:
+                self.fold_trends(header.camera)
+            except WriteFailed as error:  # the run is stored; the next one folds again
+                LOG.warning("%s", error)
+
+    def delete_run(self, camera: str, run: int) -> None:
+        """Forget a run, its catalogue row and its statistics, all or nothing.
+
+        Raises
+        ------
+        RunNotFound
+        """
+
+        def drop(connection: Connection) -> None:
+            found = self._root(connection).cameras.get(camera)
+            if found is None or run not in found.runs:
+                raise RunNotFound(f"{camera} has no run {run}; `dqm runs` lists what is stored")
+            del found.runs[run]
+            catalogue.drop_row(found.catalogue, run)
+            trends.drop_row(found.trends, run)
+            if not found.runs:
+                del self._root(connection).cameras[camera]
+
+        self._commit(f"delete {camera} run {run}", drop)
+
+    def fold_trends(self, camera: str) -> None:
+        """Fold full blocks of statistics, one transaction each."""
+
+        def fold(connection: Connection) -> bool:
+            stored = self._root(connection).cameras[camera].trends
+            if trends.needs_folding(stored):
+                trends.fold(stored)
+            return trends.needs_folding(stored)
+
+        while self._commit(f"fold trends of {camera}", fold):
+            pass
+
+    def _migrate(self, connection: Connection) -> bool:
+        url = shown(self.database.settings.db_url)
+        return migrations.migrate(checked_root(connection, url, migrating=True))
+
+    def _root(self, connection: Connection) -> Root:
+        return checked_root(connection, shown(self.database.settings.db_url))
+
+    def _commit(self, note: str, change: Callable[[Connection], T]) -> T:
+        """Run *change* in one transaction; again from the start when it conflicts."""
+        for attempt in range(1, RETRIES + 1):
+            manager = transaction.TransactionManager(explicit=True)
+            try:
+                with self.database.connection(manager) as connection:
+                    manager.get().note(note)
+                    result = change(connection)
+                    manager.commit()
+                    return result
+            except ConflictError as error:
+                if attempt == RETRIES:
+                    raise WriteFailed(
+                        f"could not {note}: it conflicted {RETRIES} times with other writers; "
+                        "give all of them the same DQM_LOCK_DIR"
+                    ) from error
+                LOG.info("%s: conflict, attempt %d", note, attempt + 1)
+                time.sleep(random.uniform(0, 0.05 * attempt))  # noqa: S311
+            except ReadOnlyError as error:
+                raise ReadOnlyDatabase(_replica(self.database.settings)) from error
+            except (ServerException, StorageError, OSError) as error:
+                raise WriteFailed(
+                    f"could not {note}: {error}; nothing of it was stored; "
+                    "look at the server's log and its disk"
+                ) from error
+        raise AssertionError("unreachable")
+
+
+def _make_root(connection: Connection) -> None:
+    top = connection.root()
+    if not len(top):
+        top[ROOT_KEY] = Root(time.time())
+
+
+def _open_writable(settings: DatabaseSettings) -> Database:
+    try:
+        return open_database(settings, read_only=False)
+    except DatabaseUnavailable:
+        if not settings.db_url.startswith("zeo://"):
+            raise
+    # A read-only server turns writers away and they see only silence; so does one that is just
+    # starting, or busy. Which it is shows when a reader gets an answer and a writer still none.
+    open_database(settings, read_only=True).close()
+    try:
+        return open_database(settings, read_only=False)
+    except DatabaseUnavailable:
+        raise ReadOnlyDatabase(_replica(settings)) from None
+
+
+def _replica(settings: DatabaseSettings) -> str:
+    return (
+        f"{shown(settings.db_url)} accepts no writes: it is a replica or read-only; "
+        "give the primary's address in DQM_DB_URL"
+    )
