@@ -1,0 +1,103 @@
+"""``dqm primary`` and ``dqm replica``: write ``zeo.conf`` from the settings and serve it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from dqm_db.errors import ConfigurationError
+from dqm_db.replication.addresses import Address, listen
+from dqm_db.replication.configuration import (
+    configuration,
+    replication_address,
+    write_configuration,
+)
+from dqm_db.replication.versions import require_verified
+from dqm_db.settings import ServerSettings, load
+
+DATA_DIR = click.option(
+    "--data-dir",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Volume for filestorage/Data.fs, blobstorage/ and zeo.conf.  [DQM_DATA_DIR; dqm-data]",
+)
+ADDRESS = click.option(
+    "--address",
+    metavar="HOST:PORT",
+    help="Where clients connect.  [DQM_ZEO_ADDRESS; 127.0.0.1:8100]",
+)
+
+
+@click.command()
+@DATA_DIR
+@ADDRESS
+@click.option(
+    "--replication-address",
+    "zrs_address",
+    metavar="HOST:PORT",
+    help="Where replicas connect.  [DQM_ZRS_ADDRESS; 127.0.0.1:5000]",
+)
+def primary(data_dir: Path | None, address: str | None, zrs_address: str | None) -> None:
+    """Serve the primary database: the one that accepts writes.
+
+    Runs until SIGTERM or Ctrl-C and logs to the standard error.
+    """
+    settings = load(ServerSettings, data_dir=data_dir, zeo_address=address, zrs_address=zrs_address)
+    _serve(settings, source=None)
+
+
+@click.command()
+@click.option(
+    "--from",
+    "source",
+    metavar="HOST:PORT",
+    help="Replication address of the primary, or of another replica.  [DQM_PRIMARY]",
+)
+@DATA_DIR
+@ADDRESS
+@click.option(
+    "--replication-address",
+    "zrs_address",
+    metavar="HOST:PORT",
+    help="Where further replicas connect to this one.  [DQM_ZRS_ADDRESS; none do]",
+)
+def replica(
+    source: str | None, data_dir: Path | None, address: str | None, zrs_address: str | None
+) -> None:
+    """Serve a copy that follows a primary; its clients can only read.
+
+    The data directory must be the replica's own: empty at first, never another server's. Runs
+    until SIGTERM or Ctrl-C and logs to the standard error.
+    """
+    settings = load(
+        ServerSettings,
+        data_dir=data_dir,
+        zeo_address=address,
+        zrs_address=zrs_address,
+        primary=source,
+    )
+    if settings.primary is None:
+        raise ConfigurationError(
+            "whom to follow? give the primary's replication address: --from HOST:PORT, "
+            "or DQM_PRIMARY"
+        )
+    _serve(settings, source=settings.primary)
+
+
+def _serve(settings: ServerSettings, source: str | None) -> NoReturn:
+    text = configuration(settings, source=source)
+    require_verified(unless=settings.unverified_versions)
+    from dqm_db.replication.server import catch_signals, serve  # ZEO takes 0.3 s to import
+
+    catch_signals()
+    clients = Address.parse(settings.zeo_address, "address")
+    listen(clients, "address").close()  # ZEO's own error is a page of usage
+    for listens_at in (clients, replication_address(settings, source)):
+        if listens_at and not listens_at.is_loopback():
+            click.echo(
+                f"dqm: warning: {listens_at} is not loopback: whoever reaches it can read "
+                "everything, and write where clients connect to a primary",
+                err=True,
+            )
+    serve(write_configuration(settings, text))

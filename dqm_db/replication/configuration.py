@@ -1,0 +1,157 @@
+"""The ``zeo.conf`` of a primary or replica, made from the settings."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+from pathlib import Path
+
+from dqm_db.errors import ConfigurationError
+from dqm_db.replication.addresses import Address
+from dqm_db.replication.errors import DataUnwritable
+from dqm_db.settings import ServerSettings
+
+FILE_NAME = "zeo.conf"
+
+REPLICATION_ADDRESS = "127.0.0.1:5000"
+"""Where replicas connect to a primary that is not told otherwise."""
+
+INVALIDATION_QUEUE = 1000
+"""Transactions whose invalidations the server keeps for clients that come back.
+
+A client that missed more has to verify its whole cache. This is some hours of ingestion.
+"""
+
+TEMPLATE = """\
+# Written by `dqm {role}` at each start from its options and DQM_* variables: change those instead.
+# The same file serves with stock ZEO: runzeo -C {path}
+%import dqm_db.replication
+
+<zeo>
+  address {zeo}
+  msgpack true
+  client-conflict-resolution true
+  invalidation-queue-size {queue}
+{timeout}</zeo>
+
+<replicated>
+{replication}
+  <filestorage>
+    path {data}
+    blob-dir {blobs}
+    pack-keep-old true
+  </filestorage>
+</replicated>
+
+<eventlog>
+  level info
+  <logfile>
+    path STDERR
+    format %(asctime)s %(levelname)s %(name)s %(message)s
+  </logfile>
+</eventlog>
+"""
+
+
+def data_file(data_dir: Path) -> Path:
+    """Where the volume *data_dir* has its ``Data.fs``."""
+    return data_dir / "filestorage" / "Data.fs"
+
+
+def blob_dir(data_dir: Path) -> Path:
+    """Where the volume *data_dir* has its blobs."""
+    return data_dir / "blobstorage"
+
+
+def replication_address(settings: ServerSettings, source: str | None) -> Address | None:
+    """Where replicas connect to a server that follows *source*; None for one that feeds none.
+
+    Raises
+    ------
+    ConfigurationError
+        ``settings.zrs_address`` is no address.
+    """
+    text = settings.zrs_address
+    if text is None and source is None:
+        text = REPLICATION_ADDRESS
+    return None if text is None else Address.parse(text, "replication address")
+
+
+def configuration(settings: ServerSettings, *, source: str | None = None) -> str:
+    """The text of ``zeo.conf``.
+
+    Parameters
+    ----------
+    settings
+        Data directory, addresses of clients and replicas, delays.
+    source
+        HOST:PORT of the server to follow; a primary when None, whatever ``settings.primary`` says.
+
+    Raises
+    ------
+    ConfigurationError
+        An address or path that cannot be written there, or addresses that clash.
+    """
+    addresses = {"clients": Address.parse(settings.zeo_address, "address")}
+    replicas_at = replication_address(settings, source)
+    if replicas_at is not None:
+        addresses["replicas"] = replicas_at
+    if source is not None:
+        addresses["primary"] = Address.parse(source, "address of the primary")
+    if len(set(addresses.values())) < len(addresses):
+        listed = ", ".join(f"{name} {address}" for name, address in addresses.items())
+        raise ConfigurationError(f"each address must be another one: {listed}")
+    lines = []
+    if "replicas" in addresses:
+        lines.append(f"  replicate-to {addresses['replicas']}")
+    if "primary" in addresses:
+        lines.append(f"  replicate-from {addresses['primary']}")
+        lines.append(f"  reconnect-delay {settings.reconnect_delay:g}")
+        lines.append(f"  keep-alive-delay {settings.keep_alive:g}")
+    timeout = math.ceil(settings.transaction_timeout)  # ZEO takes whole seconds
+    volume = settings.data_dir.absolute()
+    return TEMPLATE.format(
+        role="primary" if source is None else "replica",
+        path=_written(volume / FILE_NAME),
+        zeo=addresses["clients"],
+        queue=INVALIDATION_QUEUE,
+        timeout=f"  transaction-timeout {timeout}\n" if timeout else "",
+        replication="\n".join(lines),
+        data=_written(data_file(volume)),
+        blobs=_written(blob_dir(volume)),
+    )
+
+
+def write_configuration(settings: ServerSettings, text: str) -> Path:
+    """Create the volume and put *text* into its ``zeo.conf``, whose path is returned.
+
+    Raises
+    ------
+    DataUnwritable
+        A folder cannot be created, or is not ours to write.
+    """
+    volume = settings.data_dir.absolute()
+    path = volume / FILE_NAME
+    try:
+        for directory in (volume, data_file(volume).parent):  # ZODB makes the blobs', mode 700
+            directory.mkdir(parents=True, exist_ok=True)
+            if not os.access(directory, os.W_OK | os.X_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
+        draft = path.with_suffix(".conf.new")
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        raise DataUnwritable(
+            f"cannot use {error.filename or volume} ({error.strerror}): "
+            "choose another --data-dir (DQM_DATA_DIR), or make it writable for this user"
+        ) from error
+    return path
+
+
+def _written(path: Path) -> str:
+    """*path* as a value of ZConfig, where ``$`` begins a substitution and a line is a value."""
+    text = str(path)
+    if not text.isprintable() or text != text.strip():
+        raise ConfigurationError(f"data directory: {text!r} cannot be written in a zeo.conf")
+    return text.replace("$", "$$")

@@ -1,0 +1,35 @@
+"""Errors of the servers, beside those in :mod:`dqm_db.errors`."""
+
+from __future__ import annotations
+
+from dqm_db.errors import DQMError
+
+
+class AddressInUse(DQMError):
+    """Another process listens at the address where this server should."""
+
+    exit_code = 75
+
+
+class DataInUse(DQMError):
+    """Another server has the same ``Data.fs`` open."""
+
+    exit_code = 75
+
+
+class DataUnwritable(DQMError):
+    """The data directory cannot be created, or the server may not write there."""
+
+    exit_code = 73
+
+
+class DamagedData(DQMError):
+    """``Data.fs`` is not a FileStorage, or its structure is broken."""
+
+    exit_code = 65
+
+
+class UnknownTransaction(DQMError):
+    """The last transaction of a replica is not in the file of its primary: they have diverged."""
+
+    exit_code = 65

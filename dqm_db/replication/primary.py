@@ -1,0 +1,131 @@
+"""The side that sends: listens for replicas and refuses those whose history is not ours."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from typing import Any
+
+import zc.zrs.primary as zrs
+import zc.zrs.sizedmessage
+from ZODB.TimeStamp import TimeStamp
+
+from dqm_db.replication.errors import UnknownTransaction
+from dqm_db.replication.reactor import running_reactor
+from dqm_db.replication.transactions import NO_TRANSACTION, last_transaction
+from dqm_db.replication.wire import refusal
+
+logger = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 10
+"""Longest time that a stopping primary goes on sending what replicas still lack.
+
+zc.zrs takes 60 s, all of it when a replica is frozen. What is not sent is sent after the restart.
+"""
+
+
+class Primary(zrs.Primary):
+    """A FileStorage whose transactions are sent to the replicas that connect.
+
+    Parameters
+    ----------
+    storage
+        The open FileStorage.
+    listener
+        A bound, listening, non-blocking socket (a blocking one would hang the reactor). It is
+        bound before the storage serves anybody, so that a busy port is an error of the start.
+    """
+
+    def __init__(self, storage: Any, listener: socket.socket) -> None:
+        self._listener_socket = listener
+        super().__init__(storage, listener.getsockname()[:2], running_reactor())
+
+    def cfr_listen(self) -> None:
+        """Let the reactor, in whose thread this runs, accept connections."""
+        try:
+            self._listener = self._reactor.adoptStreamPort(
+                self._listener_socket.fileno(), self._listener_socket.family, self._factory
+            )
+        except Exception:
+            # Raised here it would only be logged, and the server would never replicate.
+            logger.critical("cannot serve replicas at %s", self._addr, exc_info=True)
+            logging.shutdown()
+            os._exit(os.EX_OSERR)
+        self._listener_socket.close()  # the reactor has a duplicate
+
+    def close(self) -> None:
+        """Stop accepting, close the file, then send what replicas lack for a limited time."""
+        logger.info("closing %s at %s", self.getName(), self._addr)
+        self._reactor.callFromThread(self.cfr_stop_listening)
+        self._storage.close()
+        for connection in list(self._factory.instances):
+            connection.close()
+        self._factory.threads.wait(DRAIN_SECONDS)
+
+
+class CheckedIterator(zrs.FileStorageIterator):
+    """Iterates over the transactions after a given one, which must be in the file.
+
+    zc.zrs looks for the first transaction *after* the replica's last one and goes on from there.
+    When the primary was restored from an older backup and has moved on, the replica's last
+    transactions are not in our file at all, and both would differ for ever without a word.
+
+    Raises
+    ------
+    UnknownTransaction, zc.zrs.primary.TidTooHigh
+        The given transaction is not in the file.
+    """
+
+    _checked = False
+
+    def _open(self) -> None:
+        # Called again after each pack, which may remove what was sent long ago: checked once.
+        check = not self._checked and self._ltid > NO_TRANSACTION
+        self._checked = True
+        try:
+            super()._open()
+            if check and last_transaction(self._file, self._pos) != self._ltid:
+                raise UnknownTransaction(repr(self._ltid))
+        except BaseException:
+            self._file.close()
+            raise
+
+
+class Producer(zrs.PrimaryProducer):
+    """Sends transactions to one replica; tells it when and why it is refused."""
+
+    iterator_args: tuple[Any, ...]
+
+    def run(self) -> None:
+        """Send until the connection or the server is closed; runs in a thread of its own."""
+        try:
+            iterator = CheckedIterator(*self.iterator_args)
+        except (UnknownTransaction, zrs.TidTooHigh):
+            self._refuse()
+        except Exception:
+            logger.exception("%scannot read the transactions to send", self.peer)
+            self.callFromThread(self.cfr_close)
+        else:
+            self.iterator_args = (iterator,)  # see opened_iterator
+            super().run()
+
+    def _refuse(self) -> None:
+        tid = self.start_tid
+        reason = (
+            f"the replica's last transaction {tid.hex()} ({TimeStamp(tid)} UTC) is not in "
+            f"{self.storage._file_name} of the primary: they have diverged, or the primary was "
+            "restored or packed; wipe the replica's data directory and start it again"
+        )
+        logger.error("%srefused: %s", self.peer, reason)
+        self.callFromThread(self.cfr_write, zc.zrs.sizedmessage.marshals(refusal(reason)))
+        self.callFromThread(self.cfr_close)
+
+
+def opened_iterator(iterator: CheckedIterator) -> CheckedIterator:
+    """Takes the place of ``zc.zrs.primary.FileStorageIterator``.
+
+    ``PrimaryProducer.run`` opens the iterator itself; :meth:`Producer.run` has opened it already,
+    because only there can a refusal be told from an accident.
+    """
+    return iterator

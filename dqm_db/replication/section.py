@@ -1,0 +1,117 @@
+"""The section ``<replicated>`` of ``zeo.conf``: opens a FileStorage that is replicated."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from ZODB.FileStorage import FileStorage
+
+from dqm_db.errors import ConfigurationError
+from dqm_db.replication.addresses import Address, listen
+from dqm_db.replication.transactions import last_transaction
+from dqm_db.replication.versions import require_verified
+from dqm_db.settings import ServerSettings, load
+
+logger = logging.getLogger(__name__)
+
+
+class Replicated:
+    """What ZConfig makes of a section; ZEO calls :meth:`open`.
+
+    Parameters
+    ----------
+    section
+        The values of the keys, see ``component.xml``.
+
+    Raises
+    ------
+    ValueError
+        The releases were not verified, or the keys do not fit together; ZConfig shows it
+        with the line of the file.
+    """
+
+    def __init__(self, section: Any) -> None:
+        try:
+            accepted = require_verified(unless=load(ServerSettings).unverified_versions)
+        except ConfigurationError as error:
+            raise ValueError(str(error)) from error
+        for release in accepted:
+            logger.warning("serving with a release that was not verified: %s", release)
+        # Only now: the internals that these modules change may not exist in other releases.
+        from dqm_db.replication import adapter, zeo_server
+
+        adapter.install()
+        zeo_server.install()
+        self.name = section.getSectionName()
+        self.file_storage = section.base
+        self.replicate_to = _tcp(section.replicate_to, "replicate-to")
+        self.replicate_from = _tcp(section.replicate_from, "replicate-from")
+        self.reconnect_delay: float = section.reconnect_delay
+        self.keep_alive: float = section.keep_alive_delay
+        if self.replicate_to is None and self.replicate_from is None:
+            raise ValueError("<replicated> needs replicate-to, replicate-from or both")
+        if self.replicate_to == self.replicate_from:
+            raise ValueError(f"replicate-from {self.replicate_from} would follow itself")
+
+    def open(self) -> Any:
+        """The storage to serve: a primary, or a replica, which may feed further replicas.
+
+        Raises
+        ------
+        ValueError
+            The section in it is no ``<filestorage>`` with a ``blob-dir``.
+        AddressInUse, ConfigurationError
+            Replicas cannot be served at ``replicate-to``.
+        DamagedData
+            No complete transaction ends where the index says so.
+        """
+        from dqm_db.replication.primary import Primary
+        from dqm_db.replication.secondary import Secondary
+
+        storage = files = self.file_storage.open()
+        try:
+            self._prepare(files)
+            if self.replicate_to is not None:
+                storage = Primary(files, listen(self.replicate_to, "replicate-to"))
+        except BaseException:
+            files.close()
+            raise
+        if self.replicate_from is not None:
+            storage = Secondary(
+                storage,
+                self.replicate_from,
+                reconnect_delay=self.reconnect_delay,
+                keep_alive=self.keep_alive,
+            )
+        return storage
+
+    @staticmethod
+    def _prepare(files: Any) -> None:
+        if not isinstance(files, FileStorage) or not files.blob_dir:
+            raise ValueError("<replicated> needs a <filestorage> with a blob-dir in it")
+        from dqm_db.replication.zeo_server import leave_conflicts_to_clients
+
+        # After a crash between vote and finish, FileStorage cuts the unfinished transaction off but
+        # reports its tid as the last one. A replica that asks its primary for what follows that
+        # tid never gets the transaction itself: it would be lost for good, without a word.
+        files._ltid = last_transaction(files._file, files._pos)
+        leave_conflicts_to_clients(files)
+        clear_temporary_files(Path(files.temporaryDirectory()))
+
+
+def clear_temporary_files(directory: Path) -> None:
+    """Delete what a killed server left in ``blobs/tmp``, which is ours once we have the lock."""
+    for path in directory.iterdir():
+        if path.is_file():
+            logger.warning("removed %s, %d bytes left by an earlier run", path, path.stat().st_size)
+            path.unlink()
+
+
+def _tcp(value: Any, key: str) -> Address | None:
+    if value is None:
+        return None
+    if not isinstance(value.address, tuple) or value.address[1] is None:
+        raise ValueError(f"{key} needs HOST:PORT")
+    return Address(value.address[0] or "0.0.0.0", value.address[1])  # noqa: S104 (ZConfig's meaning)

@@ -1,0 +1,78 @@
+"""Every change made inside ZEO 6.2 and FileStorage, and why it exists.
+
+A server stores and sends pickles, but it has no reason to ever load one that a client made: it
+then needs none of the stored classes, and a hostile record harms no server. :func:`install` is
+called by the section ``<replicated>``, thus in servers only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import Any
+
+import ZEO.asyncio.server
+import ZODB.Connection
+from ZEO.StorageServer import never_resolve_conflict
+
+from dqm_db.replication.wire import load_extension
+
+logger = logging.getLogger(__name__)
+
+STOCK = ZEO.asyncio.server.ServerProtocol
+ARE_YOU_OK = b"ruok"
+"""What a monitor sends in place of a protocol: it gets the server's status and is hung up on."""
+
+
+class ServerProtocol(STOCK):  # type: ignore[misc, valid-type]
+    """One connection of a client."""
+
+    def finish_connection(self, protocol_version: bytes) -> None:
+        """Refuse every protocol but msgpack.
+
+        ``msgpack true`` is merely what ZEO proposes; the client chooses. The other choice is
+        pickle, whose decoder lets a stranger call ``builtins.eval``, unauthenticated.
+        """
+        if protocol_version != ARE_YOU_OK and protocol_version[:1] != b"M":
+            logger.error(
+                "refused the protocol %r of %s: only msgpack is spoken here; "
+                "the client needs the package msgpack",
+                protocol_version[:8],
+                self.get_peername(),
+            )
+            self.close()
+            return
+        super().finish_connection(protocol_version)
+
+    def close(self) -> None:
+        """Hang up, and release what the connection holds.
+
+        When ZEO 6.2 closes a connection itself, as it does after ``transaction-timeout``, it
+        forgets to tell the storage: the commit lock of a client that hung after its vote was
+        never released, and no other client could write until the server was restarted.
+        """
+        storage = self.zeo_storage
+        super().close()
+        if storage is not None and storage.connected:
+            storage.notify_disconnected()
+
+
+def install() -> None:
+    """Replace the names inside ZEO and ZODB; calling it again changes nothing."""
+    ZEO.asyncio.server.ServerProtocol = ServerProtocol
+    # The Acceptor of the server looks the class up in its module, at each connection.
+
+    # `undoLog`, `history` and iteration unpickle the extension of transactions in the server.
+    # (ZODB.FileStorage.FileStorage as an attribute is the class, hence import_module.)
+    importlib.import_module("ZODB.FileStorage.FileStorage").loads = load_extension  # type: ignore[attr-defined]
+    ZODB.Connection.loads = load_extension
+
+
+def leave_conflicts_to_clients(storage: Any) -> None:
+    """Never resolve a conflict in the server, which would load both records.
+
+    ``client-conflict-resolution true`` in ``zeo.conf`` gives the conflict to the client, who has
+    the classes. ZEO then sets this function on the outermost storage, but it is the FileStorage
+    inside that would resolve.
+    """
+    storage.tryToResolveConflict = never_resolve_conflict
