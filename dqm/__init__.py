@@ -1,0 +1,1 @@
+"""The ``dqm`` command: puts the packages together for the command line and the demo."""

@@ -1,0 +1,82 @@
+"""The ``dqm`` command and its subcommands, each imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from types import FrameType
+from typing import NoReturn
+
+import click
+
+SUBCOMMANDS: dict[str, tuple[str, str]] = {
+    # name: (module:command, one line of help shown without importing the module)
+    "ingest": ("ingest.commands:ingest", "Read results files and store their runs."),
+    "runs": ("ingest.commands:runs", "List the stored runs."),
+    "get": ("ingest.commands:get", "Take away a run's original file or one of its quantities."),
+    "rm": ("ingest.commands:rm", "Delete a run."),
+    "reparse": ("ingest.commands:reparse", "Read stored runs again from their originals."),
+    "primary": ("dqm_db.replication.commands:primary", "Serve the primary database."),
+    "replica": ("dqm_db.replication.commands:replica", "Serve a read-only copy of a primary."),
+    "serve": ("dqm_app.commands:serve", "Serve the dashboard."),
+    "simulate": ("dqm.simulation.commands:simulate", "Write results files of simulated runs."),
+    "demo": ("dqm.demo.commands:demo", "Run everything on this machine with simulated runs."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its subcommands by name and imports one when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Names in the order in which they are shown."""
+        return list(SUBCOMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return one subcommand."""
+        if cmd_name not in SUBCOMMANDS:
+            return None
+        module, _, attribute = SUBCOMMANDS[cmd_name][0].partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """List the subcommands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_) for name, (_, help_) in SUBCOMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="nectarcam-dqm", prog_name="dqm")
+def dqm() -> None:
+    """Data-quality monitoring of NectarCAM: from results files to plots in the browser."""
+    from dqm.variables import unknown_variables
+
+    for warning in unknown_variables(os.environ):
+        click.echo(f"dqm: warning: {warning}", err=True)
+
+
+def terminate(number: int, _frame: FrameType | None) -> NoReturn:
+    """End on a signal as after an error, so that temporary folders are removed on the way."""
+    raise SystemExit(128 + number)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Entry point: runs `dqm` and turns this system's errors into one line and an exit code."""
+    from dqm_db.errors import DQMError
+
+    signal.signal(signal.SIGTERM, terminate)  # servers and long commands set their own
+    # ZEO logs a traceback for each error that it also raises, and Python prints what nobody takes.
+    # Servers, which set logging up, still get it.
+    logging.getLogger("ZEO").addHandler(logging.NullHandler())
+    try:
+        dqm.main(args=arguments, prog_name="dqm")
+    except DQMError as error:
+        click.echo(f"dqm: {error}", err=True)
+        sys.exit(error.exit_code)

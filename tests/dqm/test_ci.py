@@ -1,0 +1,49 @@
+"""The check of every change hands its arguments on as they were given."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+OF_MAKE = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["-x"],
+        ["-k", "a and b", "--lf"],
+        ["-k", "it's $HOME", 'say "yes"', "*", ""],
+    ],
+)
+def test_arguments_reach_pytest(tmp_path: Path, arguments: list[str]) -> None:
+    make = shutil.which("make")
+    assert make is not None
+    # What would install, or run, only says what it would run.
+    for name, script in {
+        "make": f'exec {make} --dry-run "$@"',
+        "chromium": "exit 0",
+        "apt-get": "exit 1",
+    }.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    # The suite is itself run by make, which would tell its children to be more talkative.
+    outside = {name: value for name, value in os.environ.items() if name not in OF_MAKE}
+    said = subprocess.run(
+        [ROOT / ".ci" / "run", *arguments],
+        env={**outside, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    words = shlex.split(said.splitlines()[-1])
+    assert Path(words[0]).name == "pytest"
+    assert words[len(words) - len(arguments) :] == arguments
+    assert "not soak" in words
