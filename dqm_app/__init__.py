@@ -1,0 +1,1 @@
+"""The dashboard: what `bokeh serve dqm_app` and `dqm serve` run."""

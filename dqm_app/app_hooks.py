@@ -1,0 +1,49 @@
+"""What Bokeh calls when a server process starts and stops; the routes are added on import.
+
+(`app_hooks.py` is Bokeh's name for this file. It is run before the server reads its routes.)
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+from typing import Any
+
+from bokeh.core.validation import silence
+from bokeh.core.validation.warnings import EMPTY_LAYOUT
+
+from dqm_app.page import give_service, service_of
+from dqm_app.processes import stop_with_parent
+from dqm_app.routes import add_routes
+from dqm_app.service import Service
+from dqm_app.settings import DashboardSettings
+from dqm_db.settings import load
+from dqm_db.storage import open_database
+
+add_routes()
+silence(EMPTY_LAYOUT, True)  # views are put into their containers when they are first looked at
+STARTED_IN = os.getpid()  # the process that forks, if there are several
+DATABASE = DashboardSettings.database()  # unusable settings stop the server before it starts
+DASHBOARD = load(DashboardSettings)
+
+
+def on_server_loaded(server_context: Any) -> None:
+    """Start what all sessions of this process share; runs after the fork, on the event loop."""
+    service = Service(DASHBOARD, lambda: open_database(DATABASE, must_answer=False))
+    # Bokeh collects garbage whenever a session ends: not among the modules and classes again
+    gc.collect()
+    gc.freeze()
+    service.start()
+    give_service(server_context, service)
+    if os.getpid() != STARTED_IN:
+        stop_with_parent(STARTED_IN)
+
+
+def on_session_destroyed(session_context: Any) -> None:
+    """Stop what is done for a page that is gone."""
+    service_of(session_context.server_context).session_closed(session_context.id)
+
+
+def on_server_unloaded(server_context: Any) -> None:
+    """Close the database."""
+    service_of(server_context).close()

@@ -1,0 +1,67 @@
+"""Scripts and style sheets, read once: a server goes on giving out those that belong to its code
+after the installation below it was replaced.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import mimetypes
+from dataclasses import dataclass
+from pathlib import Path
+
+from tornado.web import HTTPError, RequestHandler
+
+FOLDER = Path(__file__).parent / "static"
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """A file for browsers.
+
+    Attributes
+    ----------
+    content : bytes
+    version : str
+        Differs for another content; part of the address, so that browsers may keep the file.
+    """
+
+    content: bytes
+    version: str
+
+
+@functools.cache
+def assets() -> dict[str, Asset]:
+    """All files by their names, as they were when this was first called."""
+    files = {file.name: file.read_bytes() for file in sorted(FOLDER.iterdir()) if file.is_file()}
+    return {
+        name: Asset(content, hashlib.sha256(content).hexdigest()[:12])
+        for name, content in files.items()
+    }
+
+
+def addresses(suffix: str) -> dict[str, str]:
+    """Address, relative to their folder, of the files that end in *suffix*, by name."""
+    return {
+        name: f"{name}?v={asset.version}"
+        for name, asset in assets().items()
+        if name.endswith(f".{suffix}")
+    }
+
+
+class AssetHandler(RequestHandler):
+    """Answers with a file from memory."""
+
+    def get(self, name: str) -> None:
+        """The file *name*; browsers keep it when they asked for this version."""
+        asset = assets().get(name)
+        if asset is None:
+            raise HTTPError(404)
+        kind, _ = mimetypes.guess_type(name)
+        self.set_header("Content-Type", kind or "application/octet-stream")
+        this = self.get_query_argument("v", "") == asset.version
+        keep = "public, max-age=31536000, immutable" if this else "no-cache"
+        self.set_header("Cache-Control", keep)
+        self.write(asset.content)
+
+    head = get

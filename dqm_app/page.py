@@ -1,0 +1,58 @@
+"""The skeleton document and the HTML page around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bokeh.document import Document
+from bokeh.server.views.static_handler import StaticHandler
+
+from dqm_app.assets import addresses
+from dqm_app.routes import ASSETS
+from dqm_app.service import Service
+from dqm_app.session import Session
+from dqm_app.theme import themes
+from dqm_app.views import VIEWS
+
+BOKEHJS = "js/bokeh.min.js"  # without the bundles for widgets, tables, WebGL and MathJax
+_SERVICE = "dqm_service"
+
+
+def open_page(document: Document) -> None:
+    """Fill the document of a new session."""
+    context: Any = document.session_context
+    if context is None:
+        raise RuntimeError("the dashboard runs under `dqm serve` or `bokeh serve dqm_app` only")
+    document.title = "NectarCAM DQM"
+    # the page comes back by its own means, see static/connection.js
+    document.config.update(
+        reconnect_session=False, notify_connection_status=False, notifications=None
+    )
+    Session(document, service_of(context.server_context))
+    document.template_variables.update(_variables(context.request))
+
+
+def give_service(server_context: Any, service: Service) -> None:
+    """Make *service* the one of this process's server."""
+    setattr(server_context, _SERVICE, service)
+
+
+def service_of(server_context: Any) -> Service:
+    """The service of this process's server."""
+    return getattr(server_context, _SERVICE)
+
+
+def _variables(request: Any) -> dict[str, Any]:
+    # the app is served at PREFIX/dqm_app; templates and scripts need to know the prefix
+    path = request.path.removesuffix("/ws").rstrip("/")
+    root = path.rpartition("/")[0]
+    return {
+        "app": path,
+        "root": root,
+        "assets": f"{root}/{ASSETS}",
+        "bokehjs": f"{root}/static/{StaticHandler.append_version(BOKEHJS)}",
+        "scripts": addresses("js"),
+        "styles": addresses("css"),
+        "views": {name: view.title for name, view in VIEWS.items()},
+        "themes": {name: theme.css_variables() for name, theme in themes().items()},
+    }

@@ -1,0 +1,191 @@
+"""The camera seen from the front: one hexagon per pixel, coloured by its value."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from bokeh.models import (
+    BasicTicker,
+    BasicTickFormatter,
+    BoxSelectTool,
+    ColumnDataSource,
+    DataRange1d,
+    HoverTool,
+    LassoSelectTool,
+    LinearColorMapper,
+    Ngon,
+    Scatter,
+    TapTool,
+)
+from bokeh.models.annotations import ColorBar
+
+from dqm_app.plots.frame import AxisSpec, PlotFrame
+from dqm_app.plots.options import plot_options
+from dqm_app.plots.pixels import ABSENT, BAD, GOOD, PixelValues, show_pixels, widened
+from dqm_app.plots.tips import tip
+from dqm_app.theme import Theme
+from dqm_db.content import N_PIXELS
+from dqm_db.geometry import camera_geometry
+
+CLEAR = "rgba(0, 0, 0, 0)"
+CLOSEST, FARTHEST = 0.1, 8.0
+"""Widths (m) between which the map can be zoomed: two pixels, and three cameras."""
+
+
+class CameraMap(PlotFrame):
+    """A map of the camera with a colour bar.
+
+    A good pixel is a filled hexagon; a bad one carries a cross on its colour; an absent one is an
+    empty hexagon with a grey outline. Picked pixels have a thick outline;
+    colours stay what they are, so that the colour bar holds for all.
+
+    Parameters
+    ----------
+    name : str
+    theme : Theme
+    source : ColumnDataSource
+        From `PixelSource.source`; may be shared with other plots of the same values.
+    mapper : LinearColorMapper
+        Colours of the values; may be shared likewise.
+    """
+
+    aspect = True
+
+    def __init__(
+        self, name: str, theme: Theme, source: ColumnDataSource, mapper: LinearColorMapper
+    ) -> None:
+        tap, box, lasso = TapTool(visible=False), BoxSelectTool(), LassoSelectTool(continuous=False)
+        self.hover = HoverTool(tooltips="", point_policy="follow_mouse", limit=1, visible=False)
+        ranges = [
+            DataRange1d(range_padding=0.015, min_interval=CLOSEST, max_interval=FARTHEST)
+            for _ in "xy"
+        ]
+        super().__init__(
+            name,
+            theme,
+            AxisSpec(type="none"),
+            AxisSpec(type="none"),
+            tools=[tap, box, lasso, self.hover],
+            active_drag=box,
+            active_tap=tap,
+            x_range=ranges[0],
+            y_range=ranges[1],
+        )
+        geometry = camera_geometry()
+        self.source = source
+        self.mapper = mapper
+        self._outlines = LinearColorMapper(low=GOOD - 0.5, high=ABSENT + 0.5)
+        shape: dict[str, Any] = {
+            "x": "x",
+            "y": "y",
+            "radius": geometry.pixel_radius,
+            "angle": geometry.pixel_rotation,
+            "n": 6,
+            "fill_color": {"field": "value", "transform": mapper},
+            "line_color": {"field": "state", "transform": self._outlines},
+        }
+        self._picked = Ngon(**{**shape, "line_width": 3})
+        self.pixels = self.add(
+            Ngon(**shape, line_width=1),
+            source,
+            selection_glyph=self._picked,
+            nonselection_glyph=None,
+            name=f"{name}-pixels",
+        )
+        self.bad = ColumnDataSource(
+            name=f"{name}-bad", data={"x": np.empty(0, "<f4"), "y": np.empty(0, "<f4")}
+        )
+        self._halo = self.add(Scatter(marker="x", size=9, line_width=4.5), self.bad)
+        self._crosses = self.add(Scatter(marker="x", size=9, line_width=1.8), self.bad)
+        self._pointed: Ngon | None = None
+        self.hover.renderers = [self.pixels]
+        for tool in (tap, box, lasso):
+            tool.renderers = [self.pixels]
+        for axis_range in ranges:
+            axis_range.renderers = [self.pixels]
+        self._ticks = BasicTicker(desired_num_ticks=8)
+        self.colour_bar = _colour_bar(mapper, self._ticks)
+        # room for any label: Bokeh does not lay out again when the labels of a colour bar get wider
+        self.figure.min_border_right = 92
+        self.figure.add_layout(self.colour_bar, "right")
+        self.restyle(theme)
+
+    def update(self, data: PixelValues) -> None:
+        """Show *data*; pixels that are picked stay picked."""
+        self.explain(None)
+        show_pixels(self.source, data)
+        low, high = widened(data.auto) if not data.auto[1] > data.auto[0] else data.auto
+        self.mapper.update(low=low, high=high)
+        self.colour_bar.title = data.unit
+        self._ticks.min_interval = 1 if data.unit in plot_options().counts else 0
+        self.title.text = data.title
+        self.hover.tooltips = pixel_tooltips(data)
+        self._mark(data.state == BAD)
+
+    def point_out(self) -> None:
+        """Make room for pixels that another plot points at, see ``static/plots_pointed.js``."""
+        geometry = camera_geometry()
+        self._pointed = Ngon(
+            x="x",
+            y="y",
+            radius=geometry.pixel_radius,
+            angle=geometry.pixel_rotation,
+            n=6,
+            fill_color=None,
+            line_width=5,
+            line_color=self.theme["text"],
+        )
+        empty = {"x": np.empty(0), "y": np.empty(0)}
+        self.add(self._pointed, ColumnDataSource(name=f"{self.figure.name}-pointed", data=empty))
+
+    def clear(self, reason: str) -> None:
+        """Show no values, and say why."""
+        self.source.data.update({"value": np.full(N_PIXELS, np.nan, "<f4")})
+        self._mark(np.zeros(N_PIXELS, np.bool_))
+        self.explain(reason)
+
+    def style(self) -> None:
+        """Colour the glyphs from ``self.theme``."""
+        theme = self.theme
+        self.mapper.update(palette=list(theme.palettes["value"]), nan_color=CLEAR)
+        self._outlines.palette = [theme["surface"], theme["surface"], theme["absent"]]
+        self._picked.line_color = theme["pick"]
+        if self._pointed is not None:
+            self._pointed.line_color = theme["text"]
+        self._halo.glyph.line_color = theme["bad_halo"]
+        self._crosses.glyph.line_color = theme["bad"]
+
+    def _mark(self, bad: np.ndarray) -> None:
+        geometry = camera_geometry()
+        columns = {"x": geometry.x[bad].astype("<f4"), "y": geometry.y[bad].astype("<f4")}
+        if not np.array_equal(columns["x"], self.bad.data["x"]):
+            self.bad.data = columns
+
+
+def _colour_bar(mapper: LinearColorMapper, ticks: BasicTicker) -> ColorBar:
+    return ColorBar(
+        color_mapper=mapper,
+        ticker=ticks,
+        formatter=BasicTickFormatter(power_limit_high=7, power_limit_low=-4),
+        width=14,
+        padding=6,
+        label_standoff=6,
+        title_standoff=8,
+    )
+
+
+def pixel_tooltips(data: PixelValues) -> str:
+    """What is said about the pixel under the pointer."""
+    unit = f" {data.unit}" if data.unit else ""
+    flagged = [("Flagged bad in", "@bad_fraction{0.0 %} of events")] if data.mask else []
+    return tip(
+        [
+            ("Pixel", "@pixel"),
+            ("Module", "@module"),
+            ("Position", "@x{0.000} m, @y{0.000} m"),
+            ("Value", f"@value{{0.[00000]}}{unit}"),
+            *flagged,
+            ("State", "@words"),
+        ]
+    )

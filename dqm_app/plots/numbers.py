@@ -1,0 +1,48 @@
+"""Numbers as people read them."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+
+
+def significant(value: float, digits: int = 6) -> str:
+    """*value* to so many significant digits, without exponent where that stays readable.
+
+    >>> significant(4123.45678), significant(0.0215633), significant(5.0)
+    ('4123.46', '0.0215633', '5')
+    """
+    if not math.isfinite(value):
+        return "–"
+    text = f"{value:.{digits}g}"
+    if "e" in text and 1e-6 < abs(value) < 1e15:
+        decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+        text = f"{value:.{decimals}f}"
+    return text.replace("-", "−")
+
+
+def utc(seconds: float, decimals: int = 3) -> str:
+    """Unix seconds (UTC) as ``2025-05-02 00:30:49.006 UTC``."""
+    if not math.isfinite(seconds):
+        return "–"
+    scale = 10**decimals
+    whole, fraction = divmod(round(seconds * scale), scale)
+    text = datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{text}.{fraction:0{decimals}d} UTC" if decimals else f"{text} UTC"
+
+
+def duration(seconds: float) -> str:
+    """A time difference in the unit that suits it: ``27.9 µs``, ``1.46 s``, ``6 min 40 s``."""
+    size = abs(seconds)
+    sign = "−" if seconds < 0 else ""
+    for limit, factor, unit in ((1e-3, 1e6, "µs"), (1.0, 1e3, "ms"), (120.0, 1.0, "s")):
+        if size < limit:
+            return f"{sign}{significant(size * factor, 4)} {unit}"
+    minutes, rest = divmod(round(size), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{sign}{hours} h {minutes} min" if hours else f"{sign}{minutes} min {rest} s"
+
+
+def counted(number: int, singular: str, plural: str | None = None) -> str:
+    """``1 pixel``, ``12 pixels``."""
+    return f"{number:,} {singular if number == 1 else plural or singular + 's'}"

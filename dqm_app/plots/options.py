@@ -1,0 +1,39 @@
+"""Numbers that the plots go by, from ``data/plots.toml``."""
+
+from __future__ import annotations
+
+import functools
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+
+@dataclass(frozen=True)
+class PlotOptions:
+    """``data/plots.toml``; the file says what each means."""
+
+    bad_fraction: float
+    colour_percentiles: tuple[float, float]
+    histogram_bins: int
+    picked_curves: int
+    exact_points: int
+    rate_bins: int
+    events_per_rate_bin: int
+    table_rows: int
+    range: Mapping[str, tuple[float, float]]
+    counts: tuple[str, ...]
+    time_units: tuple[str, ...]
+    utc_columns: tuple[str, ...]
+
+
+@functools.cache
+def plot_options() -> PlotOptions:
+    """The options, read once."""
+    text = resources.files("dqm_app").joinpath("data/plots.toml").read_text("utf-8")
+    document = tomllib.loads(text)
+    low, high = document.pop("colour_percentiles")
+    ranges = {unit: (limits[0], limits[1]) for unit, limits in document.pop("range").items()}
+    names = {name: tuple(document.pop(name)) for name in ("counts", "time_units", "utc_columns")}
+    document |= names
+    return PlotOptions(colour_percentiles=(low, high), range=ranges, **document)

@@ -1,0 +1,60 @@
+"""Addresses beside those of the Bokeh application itself.
+
+They are added to the list from which Bokeh's server takes its top-level routes, so that plain
+`bokeh serve dqm_app` has them as well as `dqm serve`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import bokeh.server.urls
+from tornado.web import RequestHandler
+
+from dqm_app.assets import AssetHandler, assets
+
+if TYPE_CHECKING:
+    from bokeh.server.tornado import BokehTornado
+
+ENTRANCES = (r"/?", r"/bokeh_app/?")
+ALIVE = r"/alive"
+ASSETS = "assets"
+
+
+class Entrance(RequestHandler):
+    """Leads to the application and keeps the query string."""
+
+    application: BokehTornado
+
+    def get(self) -> None:
+        """Redirect to the only application there is."""
+        (path,) = self.application.app_paths
+        query = f"?{self.request.query}" if self.request.query else ""
+        self.redirect(f"{self.application.prefix}{path}{query}")
+
+    head = get
+
+
+class Alive(RequestHandler):
+    """Says that the server answers; open pages ask when they have lost it."""
+
+    def get(self) -> None:
+        """Answer ``alive`` at once."""
+        self.set_header("Content-Type", "text/plain; charset=utf-8")
+        self.set_header("Cache-Control", "no-store")
+        self.write("alive\n")
+
+    head = get
+
+
+def add_routes() -> None:
+    """Put our routes before Bokeh's own; calling it again changes nothing."""
+    assets()  # read now, before the processes part
+    patterns = bokeh.server.urls.toplevel_patterns
+    known = {pattern[1] for pattern in patterns}
+    ours = [
+        (ALIVE, Alive),
+        (rf"/{ASSETS}/([\w.]+)", AssetHandler),
+        *((path, Entrance) for path in ENTRANCES),
+    ]
+    patterns[:0] = [route for route in ours if route[1] not in known]

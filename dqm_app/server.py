@@ -1,0 +1,80 @@
+"""One server process of ``dqm serve``: Bokeh's server around the application in this folder."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from socket import socket
+
+from bokeh.application.application import Application
+from bokeh.command.util import build_single_handler_application
+from bokeh.server.server import BaseServer
+from bokeh.server.tornado import BokehTornado
+from bokeh.server.util import create_hosts_allowlist
+from bokeh.settings import settings as bokeh_settings
+from tornado.httpserver import HTTPServer
+from tornado.ioloop import IOLoop
+
+from dqm_app.settings import DashboardSettings
+
+APPLICATION = Path(__file__).parent
+
+# A session whose page is gone lives for the first and is found by the second: below 40 s together,
+# with room for a page that is slow to open its websocket.
+UNUSED_LIFETIME_MS = 15_000
+CHECK_UNUSED_MS = 5_000
+KEEP_ALIVE_MS = 25_000  # proxies give up on silent connections after 60 s
+TOKEN_SECONDS = 300
+
+
+def load_application() -> Application:
+    """The application in this folder; loaded before the fork, processes share its memory."""
+    return build_single_handler_application(str(APPLICATION))
+
+
+def serve_application(
+    application: Application,
+    settings: DashboardSettings,
+    sockets: Sequence[socket],
+    port: int,
+    *,
+    secret_key: str,
+    use_xheaders: bool,
+    child: bool,
+) -> None:
+    """Serve on *sockets* until SIGTERM (or SIGINT, unless this is a child of a supervisor)."""
+    tornado = BokehTornado(
+        {f"/{APPLICATION.name}": application},
+        prefix=settings.serve_prefix,
+        extra_websocket_origins=create_hosts_allowlist(origins(settings, port), port),
+        sign_sessions=True,
+        secret_key=(bokeh_settings.secret_key() or secret_key).encode(),
+        session_token_expiration=TOKEN_SECONDS,
+        unused_session_lifetime_milliseconds=UNUSED_LIFETIME_MS,
+        check_unused_sessions_milliseconds=CHECK_UNUSED_MS,
+        keep_alive_milliseconds=KEEP_ALIVE_MS,
+        include_headers=[],  # they would only make the token longer
+        include_cookies=[],
+    )
+    http = HTTPServer(tornado, xheaders=use_xheaders)
+    http.add_sockets(sockets)
+    loop = IOLoop.current()
+    server = BaseServer(loop, tornado, http)
+    if not child:
+        asyncio.get_event_loop().add_signal_handler(signal.SIGINT, loop.stop)
+    server.run_until_shutdown()
+
+
+def origins(settings: DashboardSettings, port: int) -> list[str]:
+    """Hosts from which pages may open a websocket: those allowed, and this machine's own names."""
+    own = {"localhost", "127.0.0.1"}
+    address = settings.serve_address
+    try:
+        if not ipaddress.ip_address(address).is_unspecified:
+            own.add(f"[{address}]" if ":" in address else address)
+    except ValueError:
+        own.add(address)  # a host name
+    return [*settings.allowed_origins, *(f"{host}:{port}" for host in sorted(own))]

@@ -1,0 +1,349 @@
+"""What all sessions of one dashboard process share: the database, its readers, what was read, and
+the watch for new data.
+
+Everything here runs on the event loop except the reads, which run in a few threads; nothing on the
+loop ever waits for the database. A `Service` must be made after the fork.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import enum
+import gc
+import logging
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from dqm_app.cache import ByteCache
+from dqm_app.catalogues import Catalogues
+from dqm_app.settings import DashboardSettings
+from dqm_db.errors import DatabaseUnavailable, DQMError, NoDataYet
+from dqm_db.reader import Snapshot
+from dqm_db.storage import Database
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+STARTING_SECONDS = 3.0
+REOPEN_SECONDS = 2.0
+TRIM_SECONDS = 2.0
+SLOW_SECONDS = 1.5
+_MISSING = object()
+
+
+class State(enum.StrEnum):
+    """Whether the database can be read."""
+
+    STARTING = "starting"  # asked for, no answer yet
+    OK = "ok"
+    EMPTY = "empty"  # answers, holds nothing yet
+    WAITING = "waiting"  # has been asked for a while and has not answered yet
+    DOWN = "down"  # does not answer
+    FAULT = "fault"  # holds what this release cannot read, or the settings are wrong
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """State of the database as this process sees it.
+
+    Attributes
+    ----------
+    state : State
+    since : float
+        Unix seconds, UTC.
+    text : str
+        What is wrong and what to do; empty when nothing is.
+    """
+
+    state: State
+    since: float
+    text: str = ""
+
+
+class Watcher(Protocol):
+    """A session, as the service sees it."""
+
+    def database_changed(self) -> None:
+        """The health or the catalogues are new; called on the event loop."""
+
+    def health_changed(self) -> None:
+        """Only the health is new, and nothing needs to be read again."""
+
+    def close(self) -> None:
+        """The page is gone."""
+
+
+class Service:
+    """The shared part of one dashboard process.
+
+    Parameters
+    ----------
+    settings : DashboardSettings
+    open_database : callable
+        Opens the database; called in a thread, again after a failure. It need not wait for a
+        server that is down.
+
+    Attributes
+    ----------
+    catalogues : Catalogues
+        As of the newest transaction seen; kept while the database is down.
+    """
+
+    def __init__(self, settings: DashboardSettings, open_database: Callable[[], Database]) -> None:
+        self.settings = settings
+        self._health = Health(State.STARTING, time.time())
+        self._slow_since: list[float] = []
+        self.catalogues = Catalogues()
+        self._open_database = open_database
+        self._database: Database | None = None
+        self._seen: bytes | None = None
+        self._cache = ByteCache(settings.cache_bytes)
+        self._reading: dict[Hashable, asyncio.Future] = {}
+        self._watchers: weakref.WeakValueDictionary[str, Watcher] = weakref.WeakValueDictionary()
+        self._threads = ThreadPoolExecutor(settings.read_threads, thread_name_prefix="dqm-read")
+        # what needs no database must not queue behind reads that hang
+        self._searchers = ThreadPoolExecutor(1, thread_name_prefix="dqm-search")
+        self._deadlines: set[asyncio.Timeout] = set()
+        self._answered = asyncio.Event()
+        self._watch: asyncio.Task[None] | None = None
+        self._trim_handle: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """Begin to watch the database; needs a running event loop."""
+        self._watch = asyncio.get_running_loop().create_task(self._watch_database())
+
+    def close(self) -> None:
+        """Stop watching and close the database; reads that wait are cancelled."""
+        if self._watch is not None:
+            self._watch.cancel()
+        if self._trim_handle is not None:
+            self._trim_handle.cancel()
+        for threads in (self._threads, self._searchers):
+            threads.shutdown(wait=False, cancel_futures=True)
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    async def started(self) -> None:
+        """Return when it is known whether the database answers: at once, or after a few seconds."""
+        await self._answered.wait()
+
+    def subscribe(self, name: str, watcher: Watcher) -> None:
+        """Tell *watcher* about changes for as long as something else keeps it alive.
+
+        *name* is the id of its session.
+        """
+        self._watchers[name] = watcher
+
+    def session_closed(self, name: str) -> None:
+        """The page of a session is gone: stop its work, and soon give memory back to the system."""
+        watcher = self._watchers.pop(name, None)
+        if watcher is not None:
+            watcher.close()
+        if self._trim_handle is None:
+            loop = asyncio.get_running_loop()
+            self._trim_handle = loop.call_later(TRIM_SECONDS, self._trim)
+
+    @property
+    def health(self) -> Health:
+        """State of the database; `State.WAITING` while a read takes unusually long."""
+        if self._slow_since and self._health.state in (State.OK, State.EMPTY):
+            return Health(State.WAITING, self._slow_since[0])
+        return self._health
+
+    @property
+    def sessions(self) -> int:
+        """Sessions that are told about changes."""
+        return len(self._watchers)
+
+    # ---- reading -------------------------------------------------------------------------------
+
+    async def read(self, key: Hashable, loader: Callable[[Snapshot], T]) -> T:
+        """What *loader* makes of a snapshot, from memory when it was read before.
+
+        Sessions that ask for the same *key* at the same time share one read. *key* must name the
+        stored version of a run, not only its number, since runs can be replaced.
+
+        Raises
+        ------
+        DatabaseUnavailable
+        Exception
+            Whatever *loader* raises.
+        """
+        value = self._cache.get(key, _MISSING)
+        if value is not _MISSING:
+            return value
+        reading = self._reading.get(key)
+        if reading is None:
+            reading = asyncio.ensure_future(self.run(loader))
+            self._reading[key] = reading
+            reading.add_done_callback(lambda future: self._was_read(key, future))
+        return await asyncio.shield(reading)
+
+    def remember(self, key: Hashable, value: Any) -> None:
+        """Let `read` answer *value* for *key* too."""
+        if self._cache.get(key, _MISSING) is _MISSING:
+            self._cache.put(key, value)
+
+    async def run(self, loader: Callable[[Snapshot], T]) -> T:
+        """What *loader* makes of a snapshot; runs in a thread and is not remembered.
+
+        Fails at once while the database is down, and when it goes down meanwhile.
+
+        Raises
+        ------
+        DatabaseUnavailable
+        Exception
+            Whatever *loader* raises.
+        """
+        if self._health.state is State.DOWN:
+            raise DatabaseUnavailable(self._health.text)
+        return await self._read(loader)
+
+    async def _read(self, loader: Callable[[Snapshot], T]) -> T:
+        database = self._database
+        if database is None:
+            raise DatabaseUnavailable(self._health.text or "the database is not open yet")
+        loop = asyncio.get_running_loop()
+        since = time.time()
+        slow = loop.call_later(SLOW_SECONDS, self._waits, since)
+        deadline = asyncio.timeout(self.settings.read_patience)
+        self._deadlines.add(deadline)
+        try:
+            async with deadline:
+                return await loop.run_in_executor(self._threads, lambda: _read(database, loader))
+        except TimeoutError:
+            raise DatabaseUnavailable(
+                f"the database does not answer since {time.time() - since:.1f} s"
+            ) from None
+        finally:
+            self._deadlines.discard(deadline)
+            slow.cancel()
+            self._waits_no_more(since)
+
+    def compute(self, function: Callable[[], T]) -> Awaitable[T]:
+        """The result of *function*, which does not use the database, run in a thread."""
+        return asyncio.get_running_loop().run_in_executor(self._searchers, function)
+
+    def _waits(self, since: float) -> None:
+        self._slow_since.append(since)
+        self._tell_health()
+
+    def _waits_no_more(self, since: float) -> None:
+        if since in self._slow_since:
+            self._slow_since.remove(since)
+            self._tell_health()
+
+    def _was_read(self, key: Hashable, future: asyncio.Future) -> None:
+        del self._reading[key]
+        if not future.cancelled() and future.exception() is None:
+            self._cache.put(key, future.result())
+
+    # ---- watching ------------------------------------------------------------------------------
+
+    async def _watch_database(self) -> None:
+        while True:
+            try:
+                changed = await self._look()
+            except Exception:
+                log.exception("watching the database failed; it is opened again")
+                self._reopen()
+                changed = self._set_health(
+                    State.DOWN, "reading the database failed; the log of the dashboard says why"
+                )
+            if changed:
+                self._tell_watchers()
+            await asyncio.sleep(
+                self.settings.watch_interval if self._database is not None else REOPEN_SECONDS
+            )
+
+    def _tell_watchers(self) -> None:
+        # a loop variable of `_watch_database` would keep the last session alive for ever
+        for watcher in list(self._watchers.values()):
+            watcher.database_changed()
+
+    def _tell_health(self) -> None:
+        for watcher in list(self._watchers.values()):
+            watcher.health_changed()
+
+    async def _look(self) -> bool:
+        """Whether the health or the catalogues changed."""
+        try:
+            if self._database is None:
+                loop = asyncio.get_running_loop()
+                self._database = await loop.run_in_executor(self._threads, self._open_database)
+            database = self._database
+            if not database.is_connected():
+                starting = self._health.state is State.STARTING
+                if starting and time.time() - self._health.since < STARTING_SECONDS:
+                    return False
+                self._seen = None
+                return self._set_health(State.DOWN, "The database does not answer.")
+            transaction = database.last_transaction()
+            if transaction == self._seen and self._health.state in (State.OK, State.EMPTY):
+                return False
+            self.catalogues = await self._read(Catalogues.read)
+            self._seen = transaction
+            if self.catalogues:
+                self._set_health(State.OK)
+            else:
+                self._set_health(State.EMPTY, "No run has been ingested yet.")
+            return True
+        except NoDataYet as error:
+            self._seen = None
+            return self._set_health(State.EMPTY, _sentence(error))
+        except DatabaseUnavailable as error:
+            self._seen = None
+            return self._set_health(State.DOWN, _sentence(error))
+        except DQMError as error:
+            self._seen = None
+            return self._set_health(State.FAULT, _sentence(error))
+
+    def _set_health(self, state: State, text: str = "") -> bool:
+        if (state, text) == (self._health.state, self._health.text):
+            return False
+        since = self._health.since if state is self._health.state else time.time()
+        log.info("database: %s %s", state, text)
+        self._health = Health(state, since, text)
+        self._answered.set()
+        if state is State.DOWN:  # nothing that is being read now will come
+            now = asyncio.get_running_loop().time()
+            for deadline in self._deadlines:
+                if not deadline.expired():
+                    deadline.reschedule(now)
+        return True
+
+    def _reopen(self) -> None:
+        database, self._database, self._seen = self._database, None, None
+        if database is not None:
+            database.close()
+
+    def _trim(self) -> None:
+        self._trim_handle = None
+        trim_memory()
+
+
+def _read(database: Database, loader: Callable[[Snapshot], T]) -> T:
+    with database.snapshot() as snapshot:
+        return loader(snapshot)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error).strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def trim_memory() -> None:
+    """Give memory back to the system: what cycles hold, and what the C library keeps (glibc).
+
+    The document of a closed session is full of cycles, and a quiet process seldom collects them.
+    """
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

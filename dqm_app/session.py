@@ -1,0 +1,354 @@
+"""One browser page: takes its requests, loads what they ask for, keeps its views up to date.
+
+``Page.state``, the answer to a request, is a JSON object::
+
+    seq            the request that it answers
+    address        {key: text}, what the address bar should say
+    message        {"level": "warning"|"error", "text"} or null: what could not be done
+    cameras        [name, …]
+    camera, run    what is shown; null before anything was
+    older, newer   neighbouring runs, the nearest first
+    newest         number of the newest run of the camera; total: how many there are
+    header         the facts of the run, see `dqm_app.header`; null before a run was shown
+    view           name of the view in front; quantity: what it shows
+    unavailable    why the view has nothing to show, or null
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from bokeh.document import Document
+from bokeh.models import Column
+
+from dqm_app.address import Address, Place, resolve
+from dqm_app.bridge import Page, Request
+from dqm_app.header import facts
+from dqm_app.newest import NewestOnly
+from dqm_app.pages import Shown, Wish, another_quantity, read_page
+from dqm_app.plots.pixels import PixelSource
+from dqm_app.service import Service
+from dqm_app.theme import themes
+from dqm_app.views import VIEWS
+from dqm_app.views.base import Unavailable, View, ViewContext
+from dqm_db.errors import DatabaseUnavailable, DQMError, RunNotFound
+from dqm_db.reader import Snapshot
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+NEIGHBOURS = 20
+SEARCH_ROWS = 200
+_SEE_LOG = "The log of the dashboard says why; the other views still work."
+
+
+class Session:
+    """Everything that the server keeps for one open page.
+
+    Parameters
+    ----------
+    document : Document
+        Gets two models and one empty container per view, nothing else: a page request and its
+        websocket may reach different processes, so this must cost next to nothing.
+    service : Service
+    """
+
+    def __init__(self, document: Document, service: Service) -> None:
+        self._document = document
+        self._service = service
+        self._request = Request(name="request")
+        self._page = Page(name="page")
+        self._containers = {
+            name: Column(name=f"container-{name}", sizing_mode="stretch_both") for name in VIEWS
+        }
+        self._views: dict[str, View] = {}
+        self._drawn: dict[str, Hashable] = {}
+        self._theme = themes()["light"]
+        self._pixels = PixelSource()
+        self._wish: Wish | None = None
+        self._shown: Shown | None = None
+        self._pages = NewestOnly(self._serve_page)
+        self._searches = NewestOnly(self._serve_search)
+        self._healths = NewestOnly(self._serve_health)
+        self._fetches: dict[str, NewestOnly[Callable[[], Awaitable[None]]]] = {}
+
+        for root in (self._request, self._page, *self._containers.values()):
+            document.add_root(root)
+        self._request.on_change("address", lambda _attr, _old, new: self._asked(new))
+        self._request.on_change("search", lambda _attr, _old, new: self._searches.ask(new))
+        self._request.on_change(
+            "heartbeat", lambda _attr, _old, new: self._page.update(heartbeat=new)
+        )
+        context = document.session_context
+        if context is not None:
+            service.subscribe(context.id, self)
+
+    # ---- from the browser (the document is locked) ---------------------------------------------
+
+    def _asked(self, text: str) -> None:
+        if not self._page.health:
+            self._send_health()
+        self._wish = Wish.parse(text)
+        self._pages.ask(self._wish)
+
+    # ---- from the service (the document is not locked) -----------------------------------------
+
+    def database_changed(self) -> None:
+        """Follow the database: its health, new runs, a replaced run, or a run that had failed."""
+        if self._wish is not None:
+            self._pages.ask(self._wish)
+
+    def health_changed(self) -> None:
+        """Say how the database is, also while a read for the page hangs."""
+        if self._wish is not None:
+            self._healths.ask(None)
+
+    def close(self) -> None:
+        """Stop what is being done for the page: it is gone."""
+        for requests in (self._pages, self._searches, self._healths):
+            requests.cancel()
+        for fetches in self._fetches.values():
+            fetches.cancel()
+
+    # ---- pages ---------------------------------------------------------------------------------
+
+    async def _serve_page(self, wish: Wish) -> None:
+        """Load what *wish* asks for and show it, unless a newer wish has arrived meanwhile."""
+        await self._service.started()
+        address, misread = Address.parse(wish.query)
+        titles = {name: view.title for name, view in VIEWS.items()}
+        place, unknown = resolve(address, self._service.catalogues, titles, opened=wish.opened)
+        deleted = self._deleted(address)
+        if deleted is not None:
+            place, unknown = deleted, ()
+        notes = tuple(dict.fromkeys((*wish.notes, *misread, *unknown)))
+        if place is None:
+            await self._locked(lambda: self._answer(wish, " ".join(notes)))
+            return
+        try:
+            shown, data = await self._load(place)
+        except DatabaseUnavailable:
+            failure = f"{_words(place)} could not be read: the database does not answer."
+        except DQMError as error:
+            failure = f"{_words(place)} could not be read: {error}."
+        except Exception:
+            log.exception("%s run %d, view %s", place.camera, place.run, place.view)
+            failure = f"{_words(place)} failed. {_SEE_LOG}"
+        else:
+            if not self._pages.overtaken:
+                await self._locked(lambda: self._show(wish, shown, data, notes))
+            return
+        if not self._pages.overtaken:
+            await self._locked(lambda: self._answer(wish, failure, failed=True))
+
+    def _deleted(self, address: Address) -> Place | None:
+        """Where to stay when the run that the page shows and asks for is not stored any more."""
+        shown = self._shown
+        if shown is None or address.follow or address.run != shown.place.run:
+            return None
+        place = shown.place
+        runs = self._service.catalogues.get(place.camera)
+        if address.camera != place.camera or (runs is not None and place.run in runs):
+            return None
+        view = address.view if address.view is not None and address.view in VIEWS else place.view
+        return replace(place, view=view, quantity=address.quantity, follows=False)
+
+    async def _load(self, place: Place) -> tuple[Shown, Any]:
+        runs = self._service.catalogues.get(place.camera)
+        deleted = runs is None or place.run not in runs
+        if runs is not None and not deleted:
+            identity = runs.identity(place.run)
+        elif self._shown is not None:  # see `_deleted`
+            identity = self._shown.identity
+            if replace(place, follows=False) == replace(self._shown.place, follows=False):
+                return replace(self._shown, place=place, deleted=True), None
+        else:
+            raise RunNotFound(f"{place.camera} has no run {place.run}")
+        # both from one snapshot: the run may be replaced at any moment
+        version = (place.camera, place.run, identity, place.view)
+        page = await self._service.read(
+            (*version, place.quantity), lambda snapshot: read_page(snapshot, place)
+        )
+        header, quantities, data = page
+        unavailable = str(data) if isinstance(data, Unavailable) else None
+        if unavailable is None:
+            if place.quantity != data.quantity:  # from now on the page asks for it by its name
+                self._service.remember((*version, data.quantity), page)
+            place = replace(place, quantity=data.quantity)
+        return Shown(place, identity, header, quantities, unavailable, deleted), data
+
+    def _show(self, wish: Wish, shown: Shown, data: Any, notes: tuple[str, ...]) -> None:
+        asked = wish.query.get("quantity", "").strip()
+        if shown.unavailable is None and asked and asked != shown.place.quantity:
+            notes = (*notes, another_quantity(asked, shown))
+        self._shown = shown
+        query = shown.place.address().pairs()
+        self._wish = replace(wish, query=query, opened=False, notes=notes)
+        if shown.deleted:
+            notes = (
+                *notes,
+                f"Run {shown.place.run} of {shown.place.camera} has been deleted from the "
+                "database; what was loaded before is shown.",
+            )
+        warning = " ".join(notes)
+        failure = None
+        try:
+            self._restyle(wish.theme)
+            if shown.unavailable is None:
+                self._update_view(shown, data)
+        except Exception:
+            log.exception("view %s of %s", shown.place.view, shown.key)
+            failure = f"{_words(shown.place)} could not be drawn. {_SEE_LOG}"
+        self._answer(wish, failure or warning, failed=failure is not None)
+
+    def _update_view(self, shown: Shown, data: Any) -> None:
+        name = shown.place.view
+        if self._drawn.get(name) == shown.key:
+            return
+        view = self._views.get(name)
+        if view is not None:
+            # not in models.freeze(): that walks all models at its end, 5 ms per 60 of them, and an
+            # update adds none
+            view.update(data)
+        else:
+            # its data go along when the figures are sent for the first time
+            view = VIEWS[name](ViewContext(self._theme, self._pixels, self._fetch))
+            view.update(data)
+            self._views[name] = view
+            self._containers[name].children = [view.root]
+        self._drawn[name] = shown.key
+
+    def _restyle(self, theme: str) -> None:
+        if self._theme.name != theme:
+            self._theme = themes()[theme]
+            for view in self._views.values():
+                view.restyle(self._theme)
+
+    def _answer(self, wish: Wish, message: str, *, failed: bool = False) -> None:
+        """Tell the page what is shown now; *message* says what was asked for and could not be."""
+        self._send_health()
+        level = "error" if failed else "warning"
+        state: dict[str, Any] = {
+            "seq": wish.seq,
+            "address": dict(wish.query),
+            "message": {"level": level, "text": message} if message else None,
+            "cameras": sorted(self._service.catalogues),
+            "camera": None,
+            "run": None,
+            "older": [],
+            "newer": [],
+            "newest": None,
+            "total": 0,
+            "header": None,
+            "view": None,
+            "quantity": None,
+            "unavailable": None,
+        }
+        if self._shown is not None:
+            state |= self._describe(self._shown, failed)
+        self._page.update(state=json.dumps(state))
+
+    def _describe(self, shown: Shown, failed: bool) -> dict[str, Any]:
+        place = shown.place
+        described: dict[str, Any] = {
+            "camera": place.camera,
+            "run": place.run,
+            "header": facts(shown.header),
+            "view": place.view,
+            "quantity": place.quantity,
+            "unavailable": shown.unavailable,
+        }
+        if not failed:  # the address bar keeps what failed, so that a reload tries it again
+            described["address"] = place.address().pairs()
+        runs = self._service.catalogues.get(place.camera)
+        if runs is not None:
+            older, newer = runs.neighbours(place.run, NEIGHBOURS)
+            described |= {"older": older, "newer": newer, "newest": runs.newest, "total": len(runs)}
+        choices = VIEWS[place.view].quantities(shown.quantities)
+        self._page.update(
+            quantities=json.dumps(
+                [
+                    {
+                        "name": choice.name,
+                        "title": choice.title,
+                        "section": choice.section,
+                        "available": choice.available,
+                        "reason": choice.reason,
+                    }
+                    for choice in choices
+                ]
+            )
+        )
+        return described
+
+    def _send_health(self) -> None:
+        health = self._service.health
+        text = json.dumps({"state": health.state, "since": health.since, "text": health.text})
+        self._page.update(health=text)
+
+    async def _serve_health(self, _nothing: None) -> None:
+        await self._locked(self._send_health)
+
+    # ---- searches ------------------------------------------------------------------------------
+
+    async def _serve_search(self, text: str) -> None:
+        wanted = json.loads(text)
+        runs = self._service.catalogues.get(str(wanted["camera"]))
+        answer = {"seq": int(wanted["seq"]), "rows": [], "matching": 0, "total": 0}
+        if runs is not None:
+            words = str(wanted["text"])[:100]
+            found = await self._service.compute(lambda: runs.search(words, SEARCH_ROWS))
+            answer |= {"rows": found.rows, "matching": found.matching, "total": found.total}
+        if not self._searches.overtaken:
+            await self._locked(lambda: self._page.update(runs=json.dumps(answer)))
+
+    # ---- views that ask for more ---------------------------------------------------------------
+
+    def _fetch(self, loader: Callable[[Snapshot], T], then: Callable[[T], None], key: str) -> None:
+        """Read more for a view, off the event loop; of several with one *key* the newest wins.
+
+        *then* gets the result while the document is locked; it is not called when the page shows
+        something else by then.
+        """
+        asked_in = self._shown
+
+        async def work() -> None:
+            try:
+                value = await self._service.run(loader)
+            except DQMError as error:
+                text = f"More data for this view could not be read: {error}."
+                await self._locked(lambda: self._complain(text))
+                return
+            if self._shown is asked_in and not self._fetches[key].overtaken:
+                await self._locked(lambda: then(value))
+
+        if key not in self._fetches:
+            self._fetches[key] = NewestOnly(_call)
+        self._fetches[key].ask(work)
+
+    def _complain(self, text: str) -> None:
+        if self._wish is not None:
+            self._answer(self._wish, text, failed=True)
+
+    async def _locked(self, change: Callable[[], Any]) -> None:
+        """Run *change* while the document is locked; not at all when the page is gone."""
+        context = self._document.session_context
+        if context is None:
+            return
+
+        async def locked(_document: Document) -> None:
+            change()
+
+        await context.with_locked_document(locked)
+
+
+async def _call(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
+
+
+def _words(place: Place) -> str:
+    return f"“{VIEWS[place.view].title}” of run {place.run}"

@@ -1,0 +1,40 @@
+// Numbers and dates as text: the only place that formats them on the page. Times are UTC.
+
+const counts = new Intl.NumberFormat("en-GB");
+
+export const UNKNOWN = "–";
+
+export function count(value) {
+  return value == null ? UNKNOWN : counts.format(value);
+}
+
+export function plural(value, one, many = `${one}s`) {
+  return `${count(value)} ${value === 1 ? one : many}`;
+}
+
+/** Unix seconds as "2024-05-03 02:11:07". */
+export function date(seconds) {
+  return seconds == null ? UNKNOWN : new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ");
+}
+
+/** Unix seconds as "02:11:07". */
+export function clock(seconds) {
+  return seconds == null ? UNKNOWN : date(seconds).slice(11);
+}
+
+/** Seconds as "41.3 s", "12 min 03 s" or "1 h 02 min". */
+export function duration(seconds) {
+  if (seconds == null) return UNKNOWN;
+  if (seconds < 100) return `${seconds.toFixed(seconds < 10 ? 2 : 1)} s`;
+  const whole = Math.round(seconds);
+  const pad = (value) => String(value).padStart(2, "0");
+  if (whole < 3600) return `${Math.floor(whole / 60)} min ${pad(whole % 60)} s`;
+  return `${Math.floor(whole / 3600)} h ${pad(Math.floor((whole % 3600) / 60))} min`;
+}
+
+export function bytes(value) {
+  if (value == null) return UNKNOWN;
+  if (value < 1e3) return `${value} B`;
+  if (value < 1e6) return `${(value / 1e3).toPrecision(3)} kB`;
+  return `${(value / 1e6).toPrecision(3)} MB`;
+}

@@ -1,0 +1,144 @@
+// The strip with the facts of the run, always visible above the views.
+
+import { listen } from "./bridge.js";
+import { bytes, clock, count, date, duration, plural } from "./format.js";
+
+const strip = document.getElementById("facts");
+let written = null;
+
+listen("state", (state) => {
+  const text = JSON.stringify(state.header);
+  if (text === written) return;
+  written = text;
+  const facts = state.header === null ? [] : describe(state.header);
+  strip.replaceChildren(...facts);
+});
+
+function describe(header) {
+  const { events } = header;
+  const length = header.start == null || header.end == null ? null : header.end - header.start;
+  const facts = [
+    fact("Start", `${date(header.start)} UTC`, header.start_is_event ? "first event" : null),
+    fact("End", `${end(header)} UTC`, duration(length)),
+    titled(fact("Events", total(events), classes(events)), counted(events)),
+    absent(header),
+    titled(
+      fact("Bad pixels", count(header.bad_pixels),
+        header.bad_pixels === null ? "no bad-pixel data" : "in any gain or event class",
+        header.bad_pixels > 0),
+      "Flagged in more than 50 % of the events, in at least one gain or event class"),
+    provenance(header),
+  ];
+  if (header.notes.length) facts.push(notes(header.notes));
+  return facts;
+}
+
+// the date is said once when the run ends on the day on which it started
+function end({ start, end }) {
+  return start !== null && end !== null && date(start).slice(0, 10) === date(end).slice(0, 10)
+    ? clock(end) : date(end);
+}
+
+function classes(events) {
+  const parts = [[events.physical, "physics"], [events.pedestal, "pedestal"], [events.other, "other"]];
+  const known = parts.filter(([value]) => value !== null);
+  return known.length ? known.map(([value, name]) => `${count(value)} ${name}`).join(" · ") : null;
+}
+
+function total(events) {
+  return events.wrong_time > 0 ? `${count(events.total)} + ${count(events.wrong_time)} wrong time` : count(events.total);
+}
+
+// the file's counts leave out what its per-event quantities contain
+function counted(events) {
+  if (!(events.total > 0)) return "";
+  const wrong = events.wrong_time ?? 0;
+  const all = count(events.total + wrong + 1);
+  return `${count(events.total)} counted by TRIGGER-STATISTICS, which leaves out the first event`
+    + ` and ${plural(wrong, "event")} with a wrong time. Timelines contain all ${all}.`;
+}
+
+function absent(header) {
+  const modules = header.absent_modules;
+  const pixels = plural(header.absent_pixels, "pixel");
+  if (modules.length === 0) return fact("Absent modules", "0", header.absent_pixels ? pixels : null, header.absent_pixels > 0);
+  return more("Absent modules", count(modules.length), pixels, [
+    element("p", `Modules ${modules.join(", ")}`),
+  ], "alert");
+}
+
+function provenance(header) {
+  const name = header.source.split("/").at(-1);
+  const list = element("dl");
+  const rows = [
+    ["Source", header.source], ["Size", bytes(header.source_size)],
+    ["Results file", `${header.results_name}, ${bytes(header.results_size)}`],
+    ["SHA-256", header.sha256], ["Ingested", `${date(header.ingested_at)} UTC`],
+    ["Parser version", String(header.parser_version)],
+  ];
+  for (const [label, value] of rows) list.append(element("dt", label), element("dd", value));
+  return more("Source", name, `ingested ${date(header.ingested_at)} UTC`, [list], "long");
+}
+
+function notes(texts) {
+  const list = element("ul");
+  list.append(...texts.map((text) => element("li", text)));
+  return more("Notes", count(texts.length), texts[0], [list], "long alert");
+}
+
+function fact(label, value, detail = null, alert = false) {
+  const box = element("div", null, alert ? "fact alert" : "fact");
+  box.append(element("span", label, "label"), element("span", value, "value"));
+  if (detail !== null) box.append(element("span", detail, "detail"));
+  return box;
+}
+
+function titled(box, title) {
+  box.title = title;
+  return box;
+}
+
+function more(label, value, detail, content, classNames) {
+  const box = element("details", null, `fact ${classNames}`);
+  const summary = element("summary");
+  summary.append(element("span", label, "label"), element("span", value, "value"));
+  if (detail !== null) summary.append(element("span", detail, "detail"));
+  const body = element("div", null, "body");
+  body.append(...content);
+  box.append(summary, body);
+  return box;
+}
+
+function element(tag, text = null, className = null) {
+  const made = document.createElement(tag);
+  if (text !== null) made.textContent = text;
+  if (className !== null) made.className = className;
+  return made;
+}
+
+// what unfolds is placed below its fact, inside the window
+strip.addEventListener("toggle", ({ target: box }) => {
+  if (!box.open) return;
+  const body = box.querySelector(".body");
+  const below = box.getBoundingClientRect();
+  body.style.top = `${below.bottom + 4}px`;
+  body.style.maxHeight = `${innerHeight - below.bottom - 16}px`;
+  body.style.left = "8px"; // so that its width does not depend on where it was
+  body.style.left = `${Math.max(8, Math.min(below.left, innerWidth - body.offsetWidth - 8))}px`;
+}, true);
+
+function close(except = null) {
+  for (const open of strip.querySelectorAll("details[open]")) {
+    if (!open.contains(except)) open.open = false;
+  }
+}
+
+document.addEventListener("click", (event) => close(event.target));
+document.addEventListener("keydown", (event) => {
+  const open = strip.querySelector("details[open]");
+  if (event.key !== "Escape" || open === null) return;
+  open.querySelector("summary").focus();
+  close();
+  event.preventDefault(); // Esc means this, and nothing for the plots
+});
+addEventListener("resize", () => close());

@@ -1,0 +1,51 @@
+// Keys for everything; `?` shows them.
+
+import { go } from "./address.js";
+import { stepQuantity, toggleTheme, views } from "./controls.js";
+import { latest, openPicker, step } from "./runs.js";
+
+const dialog = document.getElementById("keys");
+const focus = (id) => () => document.getElementById(id).focus();
+
+const KEYS = [
+  [["/"], "Search runs", openPicker],
+  [["[", "j"], "Older run", () => step(-1)],
+  [["]", "k"], "Newer run", () => step(1)],
+  [["l"], "Newest run, and follow", latest],
+  [[",", "p"], "Previous quantity", () => stepQuantity(-1)],
+  [[".", "n"], "Next quantity", () => stepQuantity(1)],
+  [["c"], "Choose the camera", focus("camera")],
+  [["q"], "Choose the quantity", focus("quantity")],
+  [["t"], "Light or dark", toggleTheme],
+  [["Esc"], "Close what is open; let go of picked pixels", null],
+  [["?"], "These keys", () => dialog.showModal()],
+];
+views().slice(0, 9).forEach((view, index) => {
+  const title = document.querySelector(`[data-view="${view}"]`).textContent;
+  KEYS.push([[String(index + 1)], title, () => go({ view })]);
+});
+
+const actions = new Map(KEYS.filter(([, , action]) => action !== null).flatMap(([keys, , action]) => keys.map((key) => [key, action])));
+
+addEventListener("keydown", (event) => {
+  const typing = event.target.closest?.("input, select, textarea, dialog[open], [contenteditable]");
+  const shortcut = (event.ctrlKey || event.altKey) && !event.getModifierState("AltGraph");
+  if (typing || shortcut || event.metaKey || event.defaultPrevented) return;
+  const action = actions.get(event.key);
+  if (action === undefined) return;
+  event.preventDefault();
+  action();
+});
+
+document.getElementById("key-list").append(...KEYS.flatMap(([keys, text]) => {
+  const term = document.createElement("dt");
+  term.append(...keys.flatMap((key, index) => {
+    const made = document.createElement("kbd");
+    made.textContent = key;
+    return index ? [" or ", made] : [made];
+  }));
+  const meaning = document.createElement("dd");
+  meaning.textContent = text;
+  return [term, meaning];
+}));
+document.getElementById("help").addEventListener("click", () => dialog.showModal());

@@ -1,0 +1,125 @@
+// What the page says and offers beside the figures of a view: numbers, legend, colour range, picked
+// pixels, tables. Python describes it as JSON in the first tag of the view's layout (named
+// "figures-VIEW", see dqm_app/views/base.py); here it becomes plain HTML in <div id="toolbar-VIEW">.
+// Figures are built when a view is first looked at, so every toolbar waits for its layout to appear.
+
+import { ColourRange } from "./plots_range.js";
+import { PickedPixels } from "./plots_picked.js";
+import { Contents } from "./plots_contents.js";
+import { pointOut } from "./plots_pointed.js";
+import { Zoom } from "./plots_zoom.js";
+import { element, text } from "./plots_html.js";
+
+class Toolbar {
+  constructor(root, layout, document_) {
+    this.layout = layout;
+    this.name = element("code", { class: "plot-name" });
+    this.numbers = element("span", { class: "plot-numbers" });
+    this.legend = element("span", { class: "plot-legend" });
+    const view = root.id.slice("toolbar-".length);
+    this.range = new ColourRange(document_, view);
+    this.picked = new PickedPixels(document_);
+    this.contents = view === "contents" ? new Contents(document_) : null;
+    this.note = element("span", { class: "plot-note" });
+    this.lists = element("span", { class: "plot-lists" });
+    this.zoom = new Zoom(layout);
+    this.bar = element("div", { class: "plot-bar" }, [
+      this.name, this.numbers, this.legend, this.lists, this.note, this.zoom.root, this.range.root, this.picked.root,
+    ]);
+    root.replaceChildren(this.bar, ...(this.contents === null ? [] : [this.contents.root]));
+    pointOut(document_, layout);
+    layout.properties.tags.change.connect(() => this.show());
+    this.show();
+  }
+
+  show() {
+    const info = plain(this.layout.tags[0] ?? {});
+    this.name.hidden = info.quantity == null;
+    text(this.name, info.quantity ?? "");
+    this.name.title = [info.title, info.description].filter(Boolean).join("\n");
+    this.numbers.replaceChildren(...(info.numbers ?? []).map(([label, value, note]) =>
+      element("span", { class: "number", title: note ?? "" }, [
+        element("span", { class: "label" }, [label]), " ", element("b", {}, [value]),
+      ])));
+    this.legend.replaceChildren(...legend(info.legend));
+    text(this.note, info.note ?? "");
+    this.lists.replaceChildren(...(info.lists ?? []).map(({ title, name, items }) => items.length === 0
+      ? element("span", { class: "plot-note", title: name }, [title])
+      : element("details", {}, [
+        element("summary", { title: name }, [title]),
+        element("ul", {}, items.map((item) => element("li", {}, [item]))),
+      ])));
+    this.picked.root.hidden = info.range == null;
+    this.range.show(info);
+    this.contents?.show(info);
+    this.zoom.adopt();
+    this.picked.connect();
+  }
+}
+
+function legend(info) {
+  const parts = [];
+  if (info?.badText) {
+    parts.push(element("span", { class: "key", title: `${info.badNote} (${info.mask})` },
+      [element("i", { class: "swatch bad" }, ["✕"]), info.badText]));
+  } else if (info && info.mask === null && info.noMask) {
+    parts.push(element("span", { class: "key" }, [info.noMask]));
+  }
+  if (info?.absent) {
+    parts.push(element("span", { class: "key" },
+      [element("i", { class: "swatch absent" }, ["⬡"]), info.absentText]));
+  }
+  return parts;
+}
+
+// tags travel as Bokeh decodes JSON: objects may be Maps
+function plain(value) {
+  if (value instanceof Map) {
+    return Object.fromEntries([...value].map(([key, item]) => [key, plain(item)]));
+  }
+  if (Array.isArray(value)) {
+    return value.map(plain);
+  }
+  if (value !== null && typeof value === "object" && Object.getPrototypeOf(value) === Object.prototype) {
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, plain(item)]));
+  }
+  return value;
+}
+
+function attach(document_, waiting) {
+  for (const root of [...waiting]) {
+    const layout = document_.get_model_by_name(`figures-${root.id.slice("toolbar-".length)}`);
+    if (layout !== null) {
+      waiting.delete(root);
+      new Toolbar(root, layout, document_);
+    }
+  }
+}
+
+function start() {
+  const document_ = window.Bokeh?.documents?.[0];
+  if (document_ === undefined) {
+    window.setTimeout(start, 20);
+    return;
+  }
+  const waiting = new Set(document.querySelectorAll('[id^="toolbar-"]'));
+  let asked = false;
+  const look = () => {
+    asked = false;
+    attach(document_, waiting);
+    if (waiting.size === 0) {
+      document_.remove_on_change(listen);
+    }
+  };
+  // the models of a new view are all there when the change that brought them has been applied
+  function listen() {
+    if (!asked) {
+      asked = true;
+      queueMicrotask(look);
+    }
+  }
+  document_.on_change(listen);
+  look();
+}
+
+start();

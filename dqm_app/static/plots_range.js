@@ -1,0 +1,154 @@
+// The colour range of a map: percentiles by default, minimum to maximum, or by hand with slider or
+// numbers. It changes the colour mapper here in the browser; the server is not asked.
+
+import { complain, element, perFrame } from "./plots_html.js";
+
+const STEPS = 1000;
+
+export class ColourRange {
+  constructor(document_, view) {
+    this.document = document_;
+    this.view = view;
+    this.mode = "auto";
+    this.quantity = null;
+    const limit = (label) => element("input", {
+      type: "number", class: "limit", "aria-label": label, step: "any", change: (event) => this.typed(event.target),
+      keydown: (event) => this.leave(event),
+    });
+    this.low = limit("Lowest colour");
+    this.high = limit("Highest colour");
+    const slider = (label) => element("input", {
+      type: "range", min: 0, max: STEPS, step: 1, "aria-label": label, input: () => this.slid(),
+    });
+    this.from = slider("Lowest colour");
+    this.to = slider("Highest colour");
+    this.buttons = {
+      auto: this.button("auto", "auto", "Default range: percentiles of the good pixels, or fixed for fractions"),
+      full: this.button("full", "min–max", "Colours from the lowest to the highest value"),
+    };
+    this.root = element("span", { class: "colour-range", role: "group", "aria-label": "Colour range" }, [
+      element("span", { class: "label" }, ["Colours"]),
+      this.low,
+      element("span", { class: "slider" }, [element("span", { class: "track" }), this.from, this.to]),
+      this.high,
+      this.buttons.auto,
+      this.buttons.full,
+    ]);
+    this.root.hidden = true;
+    this.paint = perFrame((low, high) => this.apply(low, high));
+  }
+
+  button(mode, label, title) {
+    return element("button", {
+      type: "button", title, click: () => {
+        this.mode = mode;
+        this.use(...this.limits[mode]);
+      },
+    }, [label]);
+  }
+
+  show(info) {
+    this.root.hidden = info.range == null;
+    if (info.range == null) {
+      return;
+    }
+    this.limits = info.range;
+    this.buttons.auto.textContent = info.range.autoText;
+    if (info.quantity !== this.quantity) {
+      // a range set by hand belongs to one quantity; it is kept from run to run
+      this.quantity = info.quantity;
+      if (this.mode === "manual") {
+        this.mode = "auto";
+      }
+    }
+    if (this.mode === "manual") {
+      this.use(...this.current);
+    } else {
+      this.use(...this.limits[this.mode]);
+    }
+  }
+
+  // the slider covers all values, and the chosen range where that is wider
+  get span() {
+    const [low, high] = this.limits.full;
+    const start = Math.min(low, this.current[0]);
+    const end = Math.max(high, this.current[1]);
+    return end > start ? [start, end] : [start - 0.5, start + 0.5];
+  }
+
+  // Enter and Esc give the keyboard back to the page and its shortcuts
+  leave(event) {
+    if (event.key === "Enter" || event.key === "Escape") {
+      if (event.key === "Escape") {
+        this.write();
+      }
+      event.target.blur();
+      event.stopPropagation();
+    }
+  }
+
+  typed(changed) {
+    const [low, high] = [this.low.valueAsNumber, this.high.valueAsNumber];
+    const right = Number.isFinite(low) && Number.isFinite(high) && low < high;
+    this.root.classList.toggle("wrong", !right);
+    for (const entry of [this.low, this.high]) {
+      complain(entry, right || entry !== changed ? ""
+        : "The colours need two numbers, the lower one on the left");
+    }
+    if (right) {
+      this.mode = "manual";
+      this.use(low, high);
+    }
+  }
+
+  slid() {
+    const [start, end] = this.shown;
+    const at = (slider) => start + (end - start) * slider.valueAsNumber / STEPS;
+    if (this.from.valueAsNumber >= this.to.valueAsNumber) {
+      return;
+    }
+    this.mode = "manual";
+    this.current = [at(this.from), at(this.to)];
+    this.write();
+    this.paint(...this.current);
+  }
+
+  use(low, high) {
+    this.current = high > low ? [low, high] : [low - 0.5, low + 0.5];
+    this.shown = this.span;
+    const [start, end] = this.shown;
+    const place = (value) => String(Math.round(STEPS * (value - start) / (end - start)));
+    this.from.value = place(this.current[0]);
+    this.to.value = place(this.current[1]);
+    this.write();
+    this.apply(...this.current);
+  }
+
+  write() {
+    const [start, end] = this.shown;
+    const [low, high] = this.current;
+    this.low.value = readable(low, end - start);
+    this.high.value = readable(high, end - start);
+    this.root.classList.remove("wrong");
+    complain(this.low, "");
+    complain(this.high, "");
+    this.root.style.setProperty("--from", (low - start) / (end - start));
+    this.root.style.setProperty("--to", (high - start) / (end - start));
+    for (const [mode, button] of Object.entries(this.buttons)) {
+      button.setAttribute("aria-pressed", String(mode === this.mode));
+    }
+  }
+
+  apply(low, high) {
+    const mapper = this.document.get_model_by_name(`${this.view}-mapper`);
+    if (mapper !== null && (mapper.low !== low || mapper.high !== high)) {
+      mapper.setv({ low, high }, { sync: false });
+    }
+  }
+}
+
+// as many decimals as the slider's steps can tell apart
+function readable(value, width) {
+  const decimals = Math.max(0, Math.min(12, 3 - Math.floor(Math.log10(width))));
+  return String(Number(value.toFixed(decimals)));
+}

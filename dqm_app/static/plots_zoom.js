@@ -1,0 +1,95 @@
+// Zooming that always ends somewhere and can always be left: the least width of each range is kept,
+// a double click shows everything again, and so does a button that is there while something is zoomed.
+
+import { element } from "./plots_html.js";
+
+export class Zoom {
+  constructor(layout) {
+    this.layout = layout;
+    this.plots = new Set();
+    this.touched = new Set();
+    this.root = element("button", {
+      type: "button", class: "whole", hidden: true, title: "Show everything again (or double click)",
+      click: () => this.leave(),
+    }, ["Whole range"]);
+    this.adopt();
+  }
+
+  // figures may join a layout later
+  adopt() {
+    for (const plot of this.layout.references()) {
+      if (plot.type === "Plot" && !this.plots.has(plot)) {
+        this.plots.add(plot);
+        plot.on_event("doubletap", () => this.leave());
+        for (const range of ranges(plot)) {
+          range.change.connect(() => this.touch(range));
+        }
+      }
+    }
+    this.show();
+  }
+
+  // the server sets edges and limits one by one: only what they are in the end counts
+  touch(range) {
+    if (this.touched.size === 0) {
+      queueMicrotask(() => {
+        const ranges = [...this.touched];
+        this.touched.clear();
+        ranges.forEach((one) => this.limit(one));
+        this.show();
+      });
+    }
+    this.touched.add(range);
+  }
+
+  // Bokeh itself keeps the least width only where zooming may not glide along the bounds
+  limit(range) {
+    if (range.type === "DataRange1d") {
+      return;
+    }
+    const [low, high] = Array.isArray(range.bounds) ? range.bounds : [-Infinity, Infinity];
+    const least = Math.min(range.min_interval ?? 0, high - low);
+    const width = Math.abs(range.end - range.start);
+    if (!(width >= 0.999 * least)) {
+      const centre = (range.start + range.end) / 2;
+      const half = least / 2;
+      if (Number.isFinite(centre)) {
+        range.setv({ start: centre - half, end: centre + half });
+      } else if (Number.isFinite(range.reset_start) && Number.isFinite(range.reset_end)) {
+        range.reset();
+      }
+    }
+  }
+
+  show() {
+    this.root.hidden = ![...this.plots].some((plot) => plot.visible && ranges(plot).some(zoomed));
+  }
+
+  leave() {
+    for (const plot of this.plots) {
+      if (ranges(plot).some(zoomed)) {
+        window.Bokeh.index.find_one(plot)?.reset_range();
+        for (const range of ranges(plot)) {
+          range.have_updated_interactively = false;
+        }
+      }
+    }
+    this.show();
+  }
+}
+
+function ranges(plot) {
+  return [plot.x_range, plot.y_range];
+}
+
+function zoomed(range) {
+  if (range.type === "DataRange1d") {
+    return range.have_updated_interactively;
+  }
+  const [start, end] = [range.reset_start, range.reset_end];
+  if (start === null || end === null) {
+    return false;
+  }
+  const tolerance = 1e-6 * Math.abs(end - start);
+  return Math.abs(range.start - start) > tolerance || Math.abs(range.end - end) > tolerance;
+}

@@ -1,0 +1,34 @@
+"""The views of the dashboard, by the name that the address of a page gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from dqm_app.views.base import QuantityChoice, Unavailable, View, ViewContext
+from dqm_app.views.contents import ContentsView
+from dqm_app.views.maps import MapsView
+from dqm_app.views.pingpong import PingPongView
+from dqm_app.views.temperature import TemperatureView
+from dqm_app.views.timelines import TimelinesView
+from dqm_app.views.trigger import TriggerView
+from dqm_app.views.waveforms import WaveformsView
+
+VIEWS: Mapping[str, type[View]] = MappingProxyType(
+    {
+        view.name: view
+        for view in (
+            MapsView,
+            WaveformsView,
+            TimelinesView,
+            TriggerView,
+            TemperatureView,
+            PingPongView,
+            ContentsView,
+            ContentsView,
+        )
+    }
+)
+"""In the order of the tabs."""
+
+__all__ = ["VIEWS", "QuantityChoice", "Unavailable", "View", "ViewContext"]

@@ -1,0 +1,192 @@
+"""What every view is: one layout, built once, and data loaded elsewhere that are put into it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from bokeh.models import Column, GridBox, Plot
+from bokeh.models.ui import UIElement
+
+from dqm_app.plots.pixels import PixelSource
+from dqm_app.theme import Theme
+from dqm_db.content import RunHeader
+from dqm_db.errors import DQMError
+from dqm_db.records import QuantityEntry
+
+if TYPE_CHECKING:
+    from dqm_db.reader import Snapshot
+
+T = TypeVar("T")
+
+MAP_COLUMN = "minmax(0, min(58%, calc(var(--room) * 1.06)))"
+"""Width of a camera map in a grid: its height, and room for the colour bar."""
+REST = "minmax(0, 1fr)"
+"""Width of what shares the rest of the room."""
+SPACING: Any = 6
+
+
+class Unavailable(DQMError):
+    """There is nothing to show; the text says why, for the user, in the place of the view."""
+
+
+class Fetch(Protocol):
+    """Get something from the database without stopping the event loop."""
+
+    def __call__(
+        self, loader: Callable[[Snapshot], T], then: Callable[[T], None], key: str
+    ) -> None:
+        """Run *loader* in a worker thread with a fresh snapshot, then *then* on the event loop.
+
+        Of several with the same *key* only the newest is carried through.
+        """
+
+
+@dataclass
+class ViewContext:
+    """What the session gives to its views.
+
+    Attributes
+    ----------
+    theme : Theme
+        Of the page now; views that are built already hear of another one through `View.restyle`.
+    pixels : PixelSource
+        The pixels picked in this session.
+    fetch : Fetch
+    """
+
+    theme: Theme
+    pixels: PixelSource
+    fetch: Fetch
+
+
+@dataclass(frozen=True)
+class QuantityChoice:
+    """A quantity that a view can show.
+
+    Attributes
+    ----------
+    name : str
+        EXTNAME.
+    title, section : str
+        For people.
+    available : bool
+    reason : str or None
+        Why it is not available.
+    """
+
+    name: str
+    title: str
+    section: str
+    available: bool
+    reason: str | None
+
+
+class View(ABC):
+    """One view of a session.
+
+    Building it makes its figures, without data. All methods but `quantities` and `load` belong to
+    the event loop; those two are class methods that know no session.
+
+    What the page says beside the figures in plain HTML (numbers, legend, controls) is JSON in the
+    first tag of ``root``; ``static/plots.js`` writes it into ``<div id="toolbar-NAME">``.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    root: UIElement
+
+    @abstractmethod
+    def __init__(self, context: ViewContext) -> None: ...
+
+    @classmethod
+    @abstractmethod
+    def quantities(cls, entries: Sequence[QuantityEntry]) -> list[QuantityChoice]:
+        """What can be chosen in this view for a run with *entries*; empty: no chooser."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, snapshot: Snapshot, header: RunHeader, quantity: str | None) -> Any:
+        """Read what `update` shows, in a worker thread.
+
+        Returns
+        -------
+        data : frozen dataclass
+            Its ``quantity`` is the one that is shown: *quantity*, or the view's default when it is
+            None or nothing that this view knows.
+
+        Raises
+        ------
+        Unavailable
+            When the run has no values for it.
+        """
+
+    @abstractmethod
+    def update(self, data: Any) -> None:
+        """Show what `load` returned: changes columns and ranges, builds nothing."""
+
+    @abstractmethod
+    def restyle(self, theme: Theme) -> None:
+        """Take the look of *theme*."""
+
+    def say(self, **info: Any) -> None:
+        """Tell the page what to write into the view's toolbar; values must be JSON."""
+        self.root.tags = [{"view": self.name, **info}]
+
+
+def laid_out(name: str, columns: Sequence[str], *cells: Sequence[Plot]) -> GridBox:
+    """A view's root: columns of figures that fill the width and the height that the page leaves.
+
+    Parameters
+    ----------
+    name : str
+        Of the view.
+    columns : sequence of str
+        Widths as CSS tracks, e.g. ``(MAP_COLUMN, REST)``.
+    *cells : sequence of Plot
+        The figures of each column, from the top, of equal heights.
+    """
+    # every column is a grid of its own: figures of one grid get common borders, which wastes room
+    return GridBox(
+        name=f"figures-{name}",
+        children=[(_stack(figures), 0, column) for column, figures in enumerate(cells)],
+        cols=_tracks(columns),
+        rows=_tracks([REST]),
+        spacing=SPACING,
+        **_root(name),
+    )
+
+
+def stacked(name: str, figures: Sequence[UIElement]) -> Column:
+    """A view's root: figures one below the other, where those that are hidden leave no gap."""
+    return Column(name=f"figures-{name}", children=list(figures), spacing=SPACING, **_root(name))
+
+
+def _root(name: str) -> dict[str, Any]:
+    return {
+        "sizing_mode": "stretch_width",
+        "css_classes": ["dqm-figures"],
+        # how much of the window the page around the figures takes is for its style sheet to say
+        "styles": {
+            "--room": "var(--dqm-figures-height, calc(100vh - 230px))",
+            "height": "var(--room)",
+        },
+        "tags": [{"view": name}],
+    }
+
+
+def _stack(figures: Sequence[Plot]) -> GridBox:
+    return GridBox(
+        children=[(figure, row, 0) for row, figure in enumerate(figures)],
+        cols=_tracks([REST]),
+        rows=_tracks([REST] * len(figures)),
+        spacing=SPACING,
+        sizing_mode="stretch_both",
+    )
+
+
+def _tracks(sizes: Sequence[str]) -> Any:
+    # Bokeh's type stubs name their own property classes where plain values are meant
+    return list(sizes)

@@ -1,0 +1,45 @@
+"""Times of results files as people read them, beside the numbers that the file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqm_app.plots.options import plot_options
+from dqm_db.content import RunHeader
+from dqm_db.quantities import describe
+
+LABEL = "{} in UTC"
+
+
+def with_utc(name: str, columns: Mapping[str, NDArray], header: RunHeader) -> dict[str, NDArray]:
+    """*columns*, and after each one of times the same as dates.
+
+    Parameters
+    ----------
+    name : str
+        EXTNAME; it decides what the numbers are.
+    columns : mapping of str to ndarray
+        As the file has them; times are unix_tai seconds, but for those that ``plots.toml`` names.
+    header : RunHeader
+        Its ``times.tai_minus_utc`` converts; without it nothing is added.
+    """
+    options = plot_options()
+    seconds = describe(name).unit in options.time_units
+    shown: dict[str, NDArray] = {}
+    for label, values in columns.items():
+        shown[label] = values
+        ahead = 0.0 if label in options.utc_columns else header.times.tai_minus_utc
+        if not seconds or ahead is None:
+            continue
+        if values.dtype.kind == "f" or label in options.utc_columns:
+            shown[LABEL.format(label)] = _dates(values.ravel().astype("<f8") - ahead)
+    return shown
+
+
+def _dates(seconds: NDArray[np.float64]) -> NDArray[np.datetime64]:
+    known = np.isfinite(seconds) & (np.abs(seconds) < 1e11)
+    micro = np.rint(np.where(known, seconds, 0.0) * 1e6).astype("<i8").astype("datetime64[us]")
+    return np.where(known, micro, np.datetime64("NaT"))

@@ -1,0 +1,66 @@
+"""The look as data: complete, readable, and safe for colour-blind eyes."""
+
+from __future__ import annotations
+
+import pytest
+from bokeh.models import LinearAxis, Plot
+
+from dqm_app.theme import THEME_NAMES, themes
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of ``#rrggbb`` (WCAG 2.1)."""
+    channels = [part / 255 for part in bytes.fromhex(colour.removeprefix("#"))]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("name", THEME_NAMES)
+@pytest.mark.parametrize("token", ["text", "muted", "accent", "alert", "ok", "pick"])
+def test_words_are_readable(name, token):
+    theme = themes()[name]
+    for background in ("surface", "page"):
+        assert contrast(theme[token], theme[background]) >= 4.5
+
+
+@pytest.mark.parametrize("name", THEME_NAMES)
+def test_lines_and_marks_can_be_seen(name):
+    theme = themes()[name]
+    for colour in (theme["axis"], theme["absent"], theme["bad"], *theme.series):
+        assert contrast(colour, theme["surface"]) >= 3
+
+
+@pytest.mark.parametrize("name", THEME_NAMES)
+def test_the_palette_rises_evenly_in_lightness(name):
+    # neighbours may differ by less than colours of 8 bits can say
+    lightness = [luminance(colour) for colour in themes()[name].palettes["value"][::4]]
+    assert lightness == sorted(lightness)
+
+
+def test_both_themes_have_the_same_tokens():
+    light, dark = (themes()[name] for name in THEME_NAMES)
+    assert light.colours.keys() == dark.colours.keys()
+    assert len(light.series) == len(dark.series)
+
+
+def test_the_page_gets_every_token():
+    theme = themes()["dark"]
+    css = theme.css_variables()
+    assert f"--dqm-bad-halo:{theme['bad_halo']};" in css
+    assert f"--dqm-series-1:{theme.series[0]};" in css
+    assert "--dqm-font-mono:" in css
+    assert "--dqm-palette:linear-gradient(" in css
+
+
+def test_a_figure_takes_the_theme():
+    figure = Plot(left=[LinearAxis()])
+    for name in THEME_NAMES:
+        theme = themes()[name]
+        theme.apply(figure)
+        assert figure.background_fill_color == theme["surface"]
+        assert figure.left[0].axis_label_text_color == theme["text"]
