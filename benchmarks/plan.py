@@ -1,0 +1,73 @@
+"""How much is measured: full runs for numbers that count, quick ones to see that it works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+SAMPLES = Path(__file__).parent.parent / "tests" / "data"
+SAMPLE = SAMPLES / "NectarCAMQM_DQM_Run6001.tar.gz"
+SAMPLE_CAMERA, SAMPLE_RUN = "NectarCAMQM", 6001
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Repetitions and sizes.
+
+    Attributes
+    ----------
+    folder : Path
+        Scratch space of this measurement.
+    say : callable
+        Tells the user what is being done, in one line.
+    quick : bool
+        Few repetitions of small things: the values mean nothing.
+    """
+
+    folder: Path
+    say: Callable[[str], None]
+    quick: bool = False
+    warm_pages: int = 2
+    pages: int = 15
+    changes: int = 15
+    large_cameras: int = 3
+    large_runs: int = 1000
+    sessions: int = 50
+    runs_per_session: int = 10
+    waves: int = 3
+    ingested_runs: int = 60
+    growth_runs: int = 1000
+    fresh_runs: int = 10
+
+    @classmethod
+    def small(cls, folder: Path, say: Callable[[str], None]) -> Plan:
+        """A quick plan."""
+        return cls(
+            folder,
+            say,
+            quick=True,
+            warm_pages=1,
+            pages=2,
+            changes=2,
+            large_cameras=2,
+            large_runs=40,
+            sessions=4,
+            runs_per_session=3,
+            waves=2,
+            ingested_runs=4,
+            growth_runs=300,
+            fresh_runs=2,
+        )
+
+    @classmethod
+    def tiny(cls, folder: Path, say: Callable[[str], None]) -> Plan:
+        """The least that can be measured, for tests."""
+        return replace(
+            cls.small(folder, say),
+            warm_pages=0,
+            pages=1,
+            changes=1,
+            large_cameras=1,
+            large_runs=4,
+        )
