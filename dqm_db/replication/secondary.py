@@ -16,10 +16,11 @@ from dqm_db.replication.reactor import running_reactor
 logger = logging.getLogger(__name__)
 
 REFUSED_DELAY = 30.0
-"""Seconds before a refused replica tries again, if longer than its usual delay.
+"""Longest time in seconds before a refused replica tries again, if longer than its usual delay.
 
 A refusal mostly lasts until an admin acts, but not always: in a chain, the replica in the middle
-may itself be catching up after it was wiped.
+may itself be catching up, for an instant after it was killed or for long after it was wiped. So a
+refused replica waits its usual delay at first, and twice as long after each further refusal.
 """
 
 
@@ -57,6 +58,7 @@ class Factory(zrs.SecondaryFactory):
 
     noisy = False
     refused = False
+    refused_delay = 0.0  # before the next attempt after a refusal
     unreachable = False
 
     def clientConnectionFailed(self, connector: Any, reason: Any) -> None:  # noqa: N802
@@ -72,13 +74,16 @@ class Factory(zrs.SecondaryFactory):
         super().clientConnectionFailed(connector, reason)
 
     def clientConnectionLost(self, _connector: Any, _reason: Any) -> None:  # noqa: N802
-        """Try again later, much later after a refusal."""
+        """Try again later, and later still after each refusal in a row."""
         self.connector = None
-        if not self.closed:
-            delay = self.reconnect_delay
-            if self.refused:
-                self.refused, delay = False, max(delay, REFUSED_DELAY)
-            self.reactor.callLater(delay, self.connect)
+        if self.closed:
+            return
+        delay = self.reconnect_delay
+        if self.refused:
+            delay = max(delay, min(2 * self.refused_delay, REFUSED_DELAY))
+        self.refused_delay = delay if self.refused else 0.0
+        self.refused = False
+        self.reactor.callLater(delay, self.connect)
 
 
 class Secondary(zrs.Secondary):
