@@ -118,13 +118,17 @@ function element(tag, text = null, className = null) {
 
 // what unfolds is placed below its fact, inside the window
 strip.addEventListener("toggle", ({ target: box }) => {
-  if (!box.open) return;
+  if (!box.open) {
+    box.classList.remove("placed");
+    return;
+  }
   const body = box.querySelector(".body");
   const below = box.getBoundingClientRect();
   body.style.top = `${below.bottom + 4}px`;
   body.style.maxHeight = `${innerHeight - below.bottom - 16}px`;
   body.style.left = "8px"; // so that its width does not depend on where it was
   body.style.left = `${Math.max(8, Math.min(below.left, innerWidth - body.offsetWidth - 8))}px`;
+  box.classList.add("placed"); // until then it is hidden, not seen to jump
 }, true);
 
 function close(except = null) {

@@ -278,7 +278,9 @@ def test_the_header_says_what_the_run_is(browser, dashboard):
         source = page["#facts summary"].filter(has_text="Source")
         for width in (1280, 1024):
             page.page.set_viewport_size({"width": width, "height": 720})
+            page.wait_for(f"innerWidth === {width}")
             source.click()
+            page["#facts details[open].placed"].wait_for()
             assert header.provenance.results_sha256 in page.text("#facts")
             box = page["#facts details[open] .body"].bounding_box()
             assert 0 <= box["x"] < box["x"] + box["width"] <= width
