@@ -125,6 +125,7 @@ class PlotFrame(ABC):
         # never empty: a title that appears later would move everything below it
         self.title = Title(text=" ", standoff=4)
         self._message: Label | None = None
+        self._scaffold: list[Axis | Grid] = []
         self.figure = Plot(
             name=name,
             x_range=self.x_range,
@@ -146,7 +147,7 @@ class PlotFrame(ABC):
         self.y_axis = self._add_axis(y, "left")
 
     def explain(self, reason: str | None) -> None:
-        """Write in the place of the plot why it shows nothing; None takes the words away."""
+        """Write in the place of axes and grid why there is nothing to show; None undoes it."""
         if reason is not None and self._message is None:
             self._message = Label(
                 x=Node(target="frame", symbol="center"),
@@ -158,6 +159,8 @@ class PlotFrame(ABC):
             self._style_message()
         if self._message is not None:
             self._message.update(text=_wrapped(reason or ""), visible=reason is not None)
+            for drawn in self._scaffold:  # ticks of nothing would say something
+                drawn.visible = reason is None
 
     def restyle(self, theme: Theme) -> None:
         """Take the colours and fonts of *theme*."""
@@ -238,8 +241,10 @@ class PlotFrame(ABC):
         axis = _axis(spec)
         if spec.type == "none":
             return axis  # not drawn, so not sent either
+        grid = Grid(axis=axis, dimension=0 if place == "below" else 1)
         getattr(self.figure, place).append(axis)
-        self.figure.center.insert(0, Grid(axis=axis, dimension=0 if place == "below" else 1))
+        self.figure.center.insert(0, grid)
+        self._scaffold += [axis, grid]
         return axis
 
 

@@ -149,6 +149,9 @@ def test_temperature_readings_are_counted_and_missing_ones_explained():
     plot.clear("Title", "temperature readings were not available")
     assert plot.source.data["reading"].size == 0
     assert "not available" in plot._message.text.replace("\n", " ")
+    assert not plot.x_axis.visible and not plot.y_axis.visible, "ticks of nothing say something"
+    plot.update(Trend("T", "Title", "°C", np.full(7, 25.0), np.full(7, 24.0), np.full(7, 26.0)))
+    assert plot.x_axis.visible and plot.y_axis.visible and not plot._message.visible
 
 
 def test_times_are_counted_up():
