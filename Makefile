@@ -21,7 +21,7 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench soak pictures lock browser clean distclean
+.PHONY: help run test lint format bench soak pictures lock browser servers clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,7 +30,7 @@ help:  ## this list
 run: $(VENV)/.runs  ## the whole system on this machine with simulated runs; Ctrl-C stops it
 	@exec $(BIN)/dqm demo $(ARGS)
 
-test: browser lint  ## lint, then the whole suite
+test: browser servers lint  ## lint, then the whole suite
 	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not soak" $(ARGS)
 
 lint: $(VENV)/.develops  ## ruff (rules and layout) and mypy
@@ -98,4 +98,16 @@ browser: $(VENV)/.develops
 		echo "make: installing Chromium for the browser tests"; \
 		{ $(APT) update -qq && $(APT) install -qq -y chromium fonts-dejavu-core >/dev/null; } || \
 		echo "make: Chromium cannot be installed; the browser tests cannot run" >&2; \
+	fi
+
+# The servers of the tests of remote sources, and the compiler that keeps one of them on loopback
+# (tests/system/grid_servers.py). Not where an init system runs, which would start them for good.
+servers:
+	@for program in nginx xrootd gcc; do command -v $$program >/dev/null || missing=yes; done; \
+	if [ "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	[ ! -d /run/systemd/system ]; then \
+		echo "make: installing nginx and XRootD for the tests of remote sources"; \
+		{ $(APT) update -qq && $(APT) install -qq -y --no-install-recommends \
+			nginx xrootd-server gcc libc6-dev >/dev/null; } || \
+		echo "make: they cannot be installed; their tests cannot run" >&2; \
 	fi
