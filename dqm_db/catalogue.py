@@ -31,6 +31,7 @@ COLUMNS: Mapping[str, tuple[str, object]] = {
     "bad_pixels": ("<i2", -1),
     "size": ("<i8", 0),  # source file, bytes
     "adler32": ("<u4", 0),  # source file
+    "modified": ("<f8", np.nan),  # source file, unix s, UTC
     "sha256": ("S64", b""),  # results file, hex
     "ingested_at": ("<f8", np.nan),  # unix s, UTC
     "parser_version": ("<i2", 0),
@@ -109,6 +110,7 @@ def _row(header: RunHeader) -> dict[str, NDArray]:
         "bad_pixels": header.bad_pixels,
         "size": header.provenance.source_size,
         "adler32": header.provenance.source_adler32,
+        "modified": header.provenance.source_modified,
         "sha256": header.provenance.results_sha256.encode(),
         "ingested_at": header.provenance.ingested_at,
         "parser_version": header.provenance.parser_version,

@@ -132,6 +132,10 @@ class Provenance:
         Unix seconds, UTC.
     parser_version : int
         ``ingest.PARSER_VERSION`` that read it.
+    source_modified : float or None
+        When the source says the file was last changed, unix seconds, UTC.
+    attempts : int
+        How often the file was tried until it was stored.
     """
 
     source: str
@@ -142,6 +146,8 @@ class Provenance:
     results_sha256: str
     ingested_at: float
     parser_version: int
+    source_modified: float | None = None
+    attempts: int = 1
 
 
 @dataclass(frozen=True, slots=True)

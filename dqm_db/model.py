@@ -15,6 +15,9 @@ are written into every record, and a class that is not found is read back as a b
           Trends.tail: IOBTree  run -> TrendRow          rows not folded yet
           Trends.blocks: IOBTree  index -> TrendBlock    256 folded rows
             TrendBlock.quantities: {quantity: TrendBlockQuantity}   statistics × rows
+      Root.ingestion: Ingestion                          what the puller remembers beside the runs
+        Ingestion.pull -> SmallRecord                    the last pull
+        Ingestion.failures: OOBTree  camera -> IOBTree  run -> SmallRecord   files not stored
 
 Attributes hold plain values, bytes (`dqm_db.codec`) and references to the records above; no numpy
 object is ever pickled. Beside these classes only those of BTrees and ZODB.blob are stored. A change
@@ -37,10 +40,21 @@ SCHEMA = 1
 class Root(Persistent):
     """Top of everything this system stores."""
 
+    ingestion: Ingestion | None = None  # databases older than the puller have none
+
     def __init__(self, created: float) -> None:
         self.schema: int = SCHEMA
         self.created: float = created  # unix s, UTC
         self.cameras: OOBTree = OOBTree()
+        self.ingestion = Ingestion()
+
+
+class Ingestion(Persistent):
+    """What the puller remembers beside the runs; its documents are those of `dqm_db.ingestion`."""
+
+    def __init__(self) -> None:
+        self.pull: SmallRecord | None = None
+        self.failures: OOBTree = OOBTree()
 
 
 class Camera(Persistent):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from ZODB.POSException import POSKeyError
 
-from dqm_db import trends
+from dqm_db import ingestion, trends
 from dqm_db.catalogue import Catalogue, read_catalogue
 from dqm_db.codec import PackedArray, unpack, unpack_bytes, unpack_record
 from dqm_db.content import N_PIXELS, Kind, Original, RunHeader, Statistics
@@ -175,6 +175,14 @@ class Snapshot:
                 f"the original of {camera} run {run} is missing on this server: its blob storage "
                 "is incomplete; restore it or ask the primary"
             ) from error
+
+    def failures(self) -> tuple[ingestion.Failure, ...]:
+        """Files that could not be stored, by camera and run; those in quarantine among them."""
+        return tuple(ingestion.read_failures(self._root))
+
+    def last_pull(self) -> ingestion.Pull | None:
+        """When files were last looked for at their source, and what came of it."""
+        return ingestion.read_pull(self._root)
 
     def _camera(self, name: str) -> Camera:
         camera = self._root.cameras.get(name)

@@ -9,6 +9,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 import filelock
@@ -17,8 +18,8 @@ from ZEO.Exceptions import ServerException
 from ZODB.Connection import Connection
 from ZODB.POSException import ConflictError, ReadOnlyError, StorageError
 
-from dqm_db import catalogue, migrations, trends
-from dqm_db.content import LARGEST_RUN, Original, RunContent, RunHeader
+from dqm_db import catalogue, ingestion, migrations, trends
+from dqm_db.content import LARGEST_RUN, Original, Provenance, RunContent, RunHeader
 from dqm_db.errors import (
     ConfigurationError,
     DatabaseUnavailable,
@@ -30,7 +31,7 @@ from dqm_db.errors import (
 )
 from dqm_db.model import ROOT_KEY, SCHEMA, Camera, Root
 from dqm_db.packing import pack_run
-from dqm_db.records import unpack_header
+from dqm_db.records import pack_header, unpack_header
 from dqm_db.settings import DatabaseSettings
 from dqm_db.storage import Database, checked_root, open_database
 from dqm_db.urls import identities, shown
@@ -118,6 +119,8 @@ class Writer:
     ) -> None:
         """Store a run with its catalogue row and statistics, all or nothing.
 
+        Whatever failure of its file was remembered is forgotten with it.
+
         Raises
         ------
         RunExists
@@ -131,7 +134,8 @@ class Writer:
         packed = pack_run(content, original)
 
         def put(connection: Connection) -> bool:
-            cameras = self._root(connection).cameras
+            root = self._root(connection)
+            cameras = root.cameras
             camera = cameras.get(header.camera)
             if camera is None:
                 camera = cameras[header.camera] = Camera(header.camera)
@@ -142,6 +146,7 @@ class Writer:
             camera.runs[header.run] = packed.make_run()
             catalogue.put_row(camera.catalogue, header)
             trends.put_row(camera.trends, header.run, content.statistics)
+            ingestion.drop_failure(root, header.camera, header.run)
             return trends.needs_folding(camera.trends)
 
         if self._commit(f"store {header.camera} run {header.run}", put):
@@ -150,8 +155,12 @@ class Writer:
             except WriteFailed as error:  # the run is stored; the next one folds again
                 LOG.warning("%s", error)
 
-    def delete_run(self, camera: str, run: int) -> None:
+    def delete_run(
+        self, camera: str, run: int, *, instead: ingestion.Failure | None = None
+    ) -> None:
         """Forget a run, its catalogue row and its statistics, all or nothing.
+
+        *instead* is remembered in its place, to keep the puller from fetching its file again.
 
         Raises
         ------
@@ -159,16 +168,62 @@ class Writer:
         """
 
         def drop(connection: Connection) -> None:
-            found = self._root(connection).cameras.get(camera)
+            root = self._root(connection)
+            found = root.cameras.get(camera)
             if found is None or run not in found.runs:
                 raise RunNotFound(f"{camera} has no run {run}; `dqm runs` lists what is stored")
             del found.runs[run]
             catalogue.drop_row(found.catalogue, run)
             trends.drop_row(found.trends, run)
             if not found.runs:
-                del self._root(connection).cameras[camera]
+                del root.cameras[camera]
+            if instead is not None:
+                ingestion.put_failure(root, instead)
 
         self._commit(f"delete {camera} run {run}", drop)
+
+    def confirm_source(self, camera: str, run: int, provenance: Provenance) -> None:
+        """Remember that the run's file at its source is now another one with the same results.
+
+        Raises
+        ------
+        RunNotFound
+        """
+
+        def confirm(connection: Connection) -> None:
+            found = self._root(connection).cameras.get(camera)
+            if found is None or run not in found.runs:
+                raise RunNotFound(f"{camera} has no run {run}; `dqm runs` lists what is stored")
+            stored = found.runs[run]
+            header = replace(unpack_header(stored.header), provenance=provenance)
+            stored.header = pack_header(header)
+            catalogue.put_row(found.catalogue, header)
+
+        self._commit(f"confirm the source of {camera} run {run}", confirm)
+
+    def note_failure(self, failure: ingestion.Failure) -> None:
+        """Remember that a file could not be stored."""
+
+        def note(connection: Connection) -> None:
+            ingestion.put_failure(self._root(connection), failure)
+
+        self._commit(f"failure of {failure.camera} run {failure.run}", note)
+
+    def forget_failure(self, camera: str, run: int) -> bool:
+        """Forget that a file could not be stored: the next pull tries it; whether it had failed."""
+
+        def forget(connection: Connection) -> bool:
+            return ingestion.drop_failure(self._root(connection), camera, run)
+
+        return self._commit(f"release {camera} run {run}", forget)
+
+    def note_pull(self, pull: ingestion.Pull) -> None:
+        """Remember when files were last looked for, and what came of it."""
+
+        def note(connection: Connection) -> None:
+            ingestion.put_pull(self._root(connection), pull)
+
+        self._commit("pull", note)
 
     def fold_trends(self, camera: str) -> None:
         """Fold full blocks of statistics, one transaction each."""
