@@ -55,9 +55,28 @@ def parse_results(data: bytes, *, camera: str, run: int, provenance: Provenance)
     ResultsFileError
         The bytes are not a sound DQM results file.
     """
+    return parse_hdus(read_hdus(data), camera=camera, run=run, provenance=provenance)
+
+
+def parse_hdus(
+    hdus: Mapping[str, RawHDU], *, camera: str, run: int, provenance: Provenance
+) -> RunContent:
+    """Parse the HDUs of a results file, wherever they were kept.
+
+    Parameters
+    ----------
+    hdus : mapping of str to RawHDU
+        As `ingest.results.read_hdus` returns them; the quantities keep this order.
+    camera, run, provenance
+        As for `parse_results`.
+
+    Raises
+    ------
+    ResultsFileError
+        There is nothing in them.
+    """
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore", RuntimeWarning)  # means of nothing: they are NaN here
-        hdus = read_hdus(data)
         if all(not hdu.columns for hdu in hdus.values()):
             if dropped := [text for hdu in hdus.values() for text in hdu.dropped]:
                 raise ResultsFileError(f"holds nothing that can be stored: {dropped[0]}")
