@@ -15,11 +15,12 @@ import click
 
 SUBCOMMANDS: dict[str, tuple[str, str]] = {
     # name: (module:command, one line of help shown without importing the module)
-    "ingest": ("ingest.commands:ingest", "Read results files and store their runs."),
+    "ingest": ("ingest.ingest_commands:ingest", "Read results files and store their runs."),
     "runs": ("ingest.commands:runs", "List the stored runs."),
     "get": ("ingest.commands:get", "Take away a run's original file or one of its quantities."),
     "rm": ("ingest.commands:rm", "Delete a run."),
-    "reparse": ("ingest.commands:reparse", "Read stored runs again from their originals."),
+    "release": ("ingest.commands:release", "Let the next pull try failed files again."),
+    "reparse": ("ingest.ingest_commands:reparse", "Read stored runs again from their originals."),
     "primary": ("dqm_db.replication.commands:primary", "Serve the primary database."),
     "replica": ("dqm_db.replication.commands:replica", "Serve a read-only copy of a primary."),
     "serve": ("dqm_app.commands:serve", "Serve the dashboard."),

@@ -136,7 +136,7 @@ def open_source(
         Damaged, hostile, ambiguous, or its camera or run cannot be told.
     """
     limits = limits or Limits()
-    claims = [Claim("--camera or --run", camera, run), _claim_of_file(path.name)]
+    claims = [Claim("--camera or --run", camera, run), claim_of_name(path.name)]
     unpacked = _gunzip(data, limits) if data.startswith(_GZIP) else data
     if unpacked.startswith(_FITS):
         fits, name = unpacked, path.name.removesuffix(".gz")
@@ -193,7 +193,7 @@ def open_original(original: Original, provenance: Provenance) -> bytes:
 
 def claimed(path: Path, camera: str | None = None, run: int | None = None) -> Claim:
     """What the name of *path* and the user say, without opening the file."""
-    name = _claim_of_file(path.name)
+    name = claim_of_name(path.name)
     return Claim(name.where, camera or name.camera, run if run is not None else name.run)
 
 
@@ -224,7 +224,8 @@ def agree(claims: list[Claim]) -> tuple[str, int]:
     return camera, run
 
 
-def _claim_of_file(name: str) -> Claim:
+def claim_of_name(name: str) -> Claim:
+    """What the name of a file says about camera and run."""
     where = f"the name {printable(name)}"
     if match := ARCHIVE_NAME.match(name):
         return Claim(where, match["camera"], int(match["run"]))

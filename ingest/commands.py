@@ -1,4 +1,4 @@
-"""The commands ``dqm ingest``, ``runs``, ``get``, ``rm`` and ``reparse``.
+"""The commands ``dqm runs``, ``get``, ``rm`` and ``release``: what is stored, and what is not.
 
 What reads results files is imported where it is needed: astropy takes half a second to load.
 """
@@ -6,173 +6,20 @@ What reads results files is imported where it is needed: astropy takes half a se
 from __future__ import annotations
 
 import csv
-import functools
 import io
 import json
-import os
-import sys
-from collections.abc import Callable
-from itertools import chain
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from dqm_db.content import RunHeader
-from dqm_db.errors import RunNotFound, WriteFailed
-from dqm_db.settings import DatabaseSettings, load
-from ingest.errors import NoInputFiles, RunChanged, printable
+from dqm_db.errors import RunNotFound
+from dqm_db.settings import DatabaseSettings
+from ingest.errors import RunChanged
+from ingest.options import EXIT_CODES, camera_of, camera_option, database_option
 from ingest.output import write_output
-
-if TYPE_CHECKING:
-    from collections import Counter
-
-    from ingest.pipeline import Status
-    from ingest.stopping import StopRequest
-
-SOME_FAILED = 1
-
-EXIT_CODES = """\b
-Exit codes:
-    0  all is done, or was before
-    1  some file or run could not be done; the others are done
-    2  the command line is wrong
-   65  the database is of another system or release, or damaged
-   66  what was asked for is not there
-   69  the database does not answer, or holds nothing yet
-   73  a file cannot be written, or would be overwritten (get)
-   74  the server, or a disk, could not take what was to be written
-   75  another command is writing
-   77  a write was asked of a replica
-   78  a setting has no usable value
-  130  stopped by Ctrl-C (ingest, reparse)
-  143  stopped by SIGTERM (ingest, reparse)
-"""
-
-
-def database_option(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add ``--db`` and pass the settings as *settings*."""
-
-    @click.option("--db", metavar="URL", help="Database to open, instead of DQM_DB_URL.")
-    @functools.wraps(command)
-    def with_settings(db: str | None, **arguments: Any) -> Any:
-        return command(settings=load(DatabaseSettings, db_url=db), **arguments)
-
-    return with_settings
-
-
-camera_option = click.option("--camera", metavar="NAME", help="Camera, e.g. NectarCAMQM.")
-workers_option = click.option(
-    "--workers",
-    type=click.IntRange(min=0),
-    help="Processes that parse; 0: none but this one. Default: DQM_INGEST_WORKERS.",
-)
-
-
-@click.command(epilog=EXIT_CODES)
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
-@camera_option
-@click.option("--run", type=int, help="Run number, for one file whose name does not tell it.")
-@click.option("--force", is_flag=True, help="Replace runs that are stored with other contents.")
-@workers_option
-@database_option
-def ingest(
-    settings: DatabaseSettings,
-    paths: tuple[Path, ...],
-    camera: str | None,
-    run: int | None,
-    force: bool,
-    workers: int | None,
-) -> None:
-    """Read results files and store their runs.
-
-    PATHS are tarballs ({camera}_DQM_Run{run}.tar.gz), FITS files (then give --camera), or folders
-    that are searched for both. A file that is stored already is skipped.
-    """
-    from dqm_db.writer import open_writer
-    from ingest.archive import Limits
-    from ingest.pipeline import find_files, ingest_files
-    from ingest.report import report
-    from ingest.settings import IngestSettings
-    from ingest.stopping import StopRequest
-
-    found = find_files(paths)
-    files = found.files
-    others = f"files not named like results files: {found.others}" if found.others else ""
-    if not files and not found.unread:
-        names = ", ".join(printable(path) for path in paths)
-        raise NoInputFiles(
-            f"no results files in {names}: they are named …_DQM_Run….tar.gz"
-            + (f"; {others}" if others else "")
-        )
-    # Path.exists raises where it may not look
-    if files and not any(os.path.exists(path) for path in files):  # noqa: PTH110
-        names = ", ".join(printable(path) for path in files[:3])
-        raise NoInputFiles(f"no such file: {names}")
-    if run is not None and len(files) > 1:
-        raise click.UsageError(f"--run names one run, but there are {len(files)} files")
-    options = load(IngestSettings, ingest_workers=workers)
-    limits = Limits(options.ingest_source_bytes, options.ingest_unpacked_bytes)
-    with StopRequest() as stop, open_writer(settings) as writer:
-        outcomes = ingest_files(
-            writer,
-            files,
-            camera=camera,
-            run=run,
-            force=force,
-            workers=_workers(options.ingest_workers, len(files)),
-            limits=limits,
-            stop=stop,
-        )
-        total = len(found.unread) + len(files)
-        counts = report(chain(found.unread, outcomes), total, verb="ingest", remark=others)
-    _finish(stop, counts)
-
-
-@click.command(epilog=EXIT_CODES)
-@click.argument("numbers", nargs=-1, type=int, metavar="[RUN]…")
-@camera_option
-@click.option("--all", "every", is_flag=True, help="All runs (of --camera, or of all cameras).")
-@click.option("--force", is_flag=True, help="Also runs that the present parser has read.")
-@workers_option
-@database_option
-def reparse(
-    settings: DatabaseSettings,
-    numbers: tuple[int, ...],
-    camera: str | None,
-    every: bool,
-    force: bool,
-    workers: int | None,
-) -> None:
-    """Read stored runs again from their originals, after an upgrade.
-
-    Each is replaced in one transaction; runs that the present parser has read are left alone.
-    """
-    from dqm_db.writer import open_writer
-    from ingest.reparse import reparse_runs
-    from ingest.report import report
-    from ingest.settings import IngestSettings
-    from ingest.stopping import StopRequest
-
-    if bool(numbers) == every:
-        raise click.UsageError("give run numbers, or --all")
-    options = load(IngestSettings, ingest_workers=workers)
-    with StopRequest() as stop, open_writer(settings) as writer:
-        with writer.database.snapshot() as snapshot:
-            if every:
-                cameras = snapshot.cameras() if camera is None else (camera,)
-                runs = [(name, run) for name in cameras for run in snapshot.runs(name)]
-            else:
-                runs = [(_camera_of(snapshot, run, camera), run) for run in numbers]
-        outcomes = reparse_runs(
-            writer,
-            runs,
-            force=force,
-            workers=_workers(options.ingest_workers, len(runs)),
-            stop=stop,
-        )
-        counts = report(outcomes, len(runs), verb="reparse")
-    _finish(stop, counts)
 
 
 @click.command(epilog=EXIT_CODES)
@@ -244,7 +91,7 @@ def get(
     if form is not None and quantity is None:
         raise click.UsageError("--format needs a QUANTITY; --list shows which there are")
     with open_database(settings) as database, database.snapshot() as snapshot:
-        camera = _camera_of(snapshot, run, camera)
+        camera = camera_of(snapshot, run, camera)
         if listing:
             list_quantities(snapshot, camera, run)
             return
@@ -263,22 +110,54 @@ def get(
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @database_option
 def rm(settings: DatabaseSettings, run: int, camera: str | None, yes: bool) -> None:
-    """Delete a run with all its data and its original."""
+    """Delete a run with all its data and its original.
+
+    A pull will not fetch its file again, unless the file changes or `dqm release` allows it.
+    """
     from dqm_db.writer import open_writer
+    from ingest.attempts import removed
 
     # asked without the writer lock: an answer may take hours
     confirmed = None if yes else _confirm_deletion(settings, run, camera)
     with open_writer(settings) as writer:
         with writer.database.snapshot() as snapshot:
-            camera = _camera_of(snapshot, run, confirmed.camera if confirmed else camera)
+            camera = camera_of(snapshot, run, confirmed.camera if confirmed else camera)
             found = snapshot.header(camera, run).provenance
         if confirmed is not None and found != confirmed.provenance:
             raise RunChanged(
                 f"{camera} run {run} has been replaced meanwhile (now from {found.source}): "
                 "it was not deleted; call `dqm rm` again"
             )
-        writer.delete_run(camera, run)
+        writer.delete_run(camera, run, instead=removed(camera, run, found, time.time()))
     click.echo(f"deleted {camera} run {run}")
+
+
+@click.command(epilog=EXIT_CODES)
+@click.argument("numbers", nargs=-1, type=int, metavar="[RUN]…")
+@camera_option
+@click.option("--all", "every", is_flag=True, help="All (of --camera, or of all cameras).")
+@database_option
+def release(
+    settings: DatabaseSettings, numbers: tuple[int, ...], camera: str | None, every: bool
+) -> None:
+    """Let the next pull try files again that are in quarantine, wait, or were deleted."""
+    from dqm_db.writer import open_writer
+
+    if bool(numbers) == every:
+        raise click.UsageError("give run numbers, or --all")
+    with open_writer(settings) as writer:
+        with writer.database.snapshot() as snapshot:
+            failures = [one for one in snapshot.failures() if camera in (None, one.camera)]
+        chosen = [one for one in failures if every or one.run in numbers]
+        missing = sorted(set(numbers) - {one.run for one in chosen})
+        if missing:
+            runs = ", ".join(map(str, missing))
+            raise RunNotFound(
+                f"no file of run {runs} has failed; `dqm ingest --list-quarantine` shows which have"
+            )
+        for failure in chosen:
+            writer.forget_failure(failure.camera, failure.run)
+            click.echo(f"released {failure.camera} run {failure.run}")
 
 
 def _confirm_deletion(settings: DatabaseSettings, run: int, camera: str | None) -> RunHeader:
@@ -286,26 +165,10 @@ def _confirm_deletion(settings: DatabaseSettings, run: int, camera: str | None) 
     from dqm_db.storage import open_database
 
     with open_database(settings) as database, database.snapshot() as snapshot:
-        header: RunHeader = snapshot.header(_camera_of(snapshot, run, camera), run)
+        header: RunHeader = snapshot.header(camera_of(snapshot, run, camera), run)
     source = header.provenance.source
     click.confirm(f"Delete {header.camera} run {run} (from {source})?", abort=True)
     return header
-
-
-def _camera_of(snapshot: Any, run: int, camera: str | None) -> str:
-    """The camera of *run*: the one given, or the only one that has it."""
-    if camera is not None:
-        if not snapshot.has_run(camera, run):
-            snapshot.header(camera, run)  # raises RunNotFound with the right words
-        return camera
-    having = [name for name in snapshot.cameras() if snapshot.has_run(name, run)]
-    if not having:
-        raise RunNotFound(f"no camera has a run {run}; `dqm runs` lists what is stored")
-    if len(having) > 1:
-        raise click.UsageError(
-            f"run {run} exists for {' and '.join(having)}: say which with --camera"
-        )
-    return having[0]
 
 
 def _original(snapshot: Any, camera: str, run: int, archive: bool) -> tuple[bytes, str]:
@@ -353,20 +216,3 @@ def _csv(rows: list[dict[str, object]]) -> str:
         writer.writeheader()
         writer.writerows(rows)
     return text.getvalue()
-
-
-def _workers(wanted: int, files: int) -> int:
-    """Starting worker processes pays from the third file on."""
-    return 0 if files <= 2 else min(wanted, files)
-
-
-def _finish(stop: StopRequest, counts: Counter[Status]) -> None:
-    """End with the exit code that fits what became of the files."""
-    from ingest.pipeline import Status
-
-    if stop():
-        sys.exit(stop.exit_code)
-    if counts[Status.NOT_WRITTEN]:
-        sys.exit(WriteFailed.exit_code)
-    if not all(status.is_good for status in counts):
-        sys.exit(SOME_FAILED)

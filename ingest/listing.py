@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from dqm_db.ingestion import Failure
 from dqm_db.quantities import describe
 from dqm_db.reader import Snapshot
+from ingest.attempts import REMOVED
 from ingest.export import iso_utc
 
 COLUMNS = (
@@ -80,6 +84,35 @@ def _cell(column: str, value: object) -> str:
     if column == "size" and isinstance(value, int):
         return f"{value / 1000:.0f}"
     return str(value)
+
+
+def failures_table(failures: Sequence[Failure]) -> None:
+    """Print files that could not be stored, those in quarantine first."""
+    console = _console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("camera", "run", "state", "attempts", "last (UTC)", "reason", "file"):
+        table.add_column(heading, no_wrap=True)
+    for failure in sorted(failures, key=lambda one: not one.is_quarantined):
+        last = iso_utc(failure.last_at).replace("T", " ").removesuffix("Z")
+        table.add_row(
+            failure.camera,
+            str(failure.run),
+            failure_state(failure),
+            str(failure.attempts),
+            last,
+            failure.error,
+            failure.source,
+        )
+    console.print(table)
+
+
+def failure_state(failure: Failure) -> str:
+    """What will become of the file."""
+    if failure.kind == REMOVED:
+        return "deleted"
+    if failure.next_at is None:
+        return "in quarantine"
+    return f"tried from {iso_utc(failure.next_at)[11:16]} on"
 
 
 def list_quantities(snapshot: Snapshot, camera: str, run: int) -> None:

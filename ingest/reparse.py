@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dqm_db.errors import DatabaseUnavailable, DQMError, ReadOnlyDatabase
 from dqm_db.writer import Writer
 from ingest import PARSER_VERSION
-from ingest.pipeline import FileOutcome, Status, failed
+from ingest.outcomes import FileOutcome, Status, failed
 from ingest.reading import StoredRun, read_again
 from ingest.workers import run_jobs
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import unquote
 
 from ingest.errors import one_line
 from ingest.sources.base import Listing, RemoteFile, Source
@@ -16,7 +17,7 @@ class LocalFolder(Source):
     streams = 1
 
     def __init__(self, root: str) -> None:
-        self.root = root
+        self.root = unquote(root.removeprefix("file://")) if root.startswith("file://") else root
 
     def list(self, folder: str) -> Listing:
         """Files with size and time of modification, and folders, sorted by name."""

@@ -18,7 +18,8 @@ from dqm_db.writer import open_writer
 from ingest.archive import open_source
 from ingest.errors import one_line, printable
 from ingest.export import quantity_table
-from ingest.pipeline import Status, ingest_files
+from ingest.outcomes import Status
+from ingest.pipeline import ingest_files
 
 
 @pytest.mark.parametrize(

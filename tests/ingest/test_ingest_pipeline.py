@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import gzip
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +14,8 @@ from dqm_db.errors import DatabaseUnavailable, WriteFailed
 from dqm_db.settings import DatabaseSettings
 from dqm_db.writer import Writer, open_writer
 from ingest.archive import open_original
-from ingest.pipeline import FileOutcome, Status, find_files, ingest_files
+from ingest.outcomes import FileOutcome, Status
+from ingest.pipeline import ingest_files
 from ingest.reparse import reparse_runs
 
 
@@ -150,76 +149,6 @@ def test_a_database_that_goes_away_ends_it(
     monkeypatch.setattr(writer, "store_run", gone)
     with pytest.raises(DatabaseUnavailable):
         list(ingest_files(writer, files))
-
-
-def test_finding_files(tmp_path: Path) -> None:
-    inside = tmp_path / "a" / "b"
-    inside.mkdir(parents=True)
-    names = [
-        "NectarCAMQM_DQM_Run1000.tar.gz",
-        "NectarCAMQM_DQM_Run999.tar.gz",
-        "NectarCAM2_DQM_Run5.tgz",
-        "NectarCAM2_DQM_Run6.tar",
-        "NectarCAM_Run7_Results.fits",
-        "NectarCAM_Run8_Results.fits.gz",
-    ]
-    others = ["NectarCAMQM_DQM_Run1.tar.gz.part", "readme.txt", "x.tar.gz", ".hidden"]
-    for name in names + others:
-        (inside / name).touch()
-    explicit = tmp_path / "anything"
-    found = find_files([explicit, tmp_path, explicit])
-    assert found.files[0] == explicit
-    assert (found.unread, found.others) == ((), len(others))
-    assert [path.name for path in found.files[1:]] == [
-        "NectarCAM2_DQM_Run5.tgz",
-        "NectarCAM2_DQM_Run6.tar",
-        "NectarCAM_Run7_Results.fits",
-        "NectarCAM_Run8_Results.fits.gz",
-        "NectarCAMQM_DQM_Run999.tar.gz",
-        "NectarCAMQM_DQM_Run1000.tar.gz",
-    ]
-
-
-def test_folders_that_are_not_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("closed", "elsewhere", "open"):
-        (tmp_path / name).mkdir()
-        write_run(tmp_path / name, 1)
-    inside = tmp_path / "open"
-    (inside / "link").symlink_to(tmp_path / "elsewhere")
-    scan = os.scandir
-
-    def scandir(path: str) -> object:
-        if Path(path).name == "closed":  # root could read any folder
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-        return scan(path)
-
-    monkeypatch.setattr(os, "scandir", scandir)
-    found = find_files([tmp_path / "closed", inside])
-    assert found.files == (inside / "NectarCAMQM_DQM_Run1.tar.gz",)
-    assert {(Path(o.source).name, o.status) for o in found.unread} == {
-        ("closed", Status.FAILED),
-        ("link", Status.FAILED),
-    }
-    messages = {Path(o.source).name: o.message for o in found.unread}
-    assert messages["closed"].endswith("not looked into: Permission denied")
-    assert messages["link"].endswith("not looked into: it is a link: give it by its name")
-    by_name = find_files([inside / "link"])
-    assert [path.name for path in by_name.files] == ["NectarCAMQM_DQM_Run1.tar.gz"]
-    assert by_name.unread == ()
-
-
-def test_a_file_whose_folder_may_not_be_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "closed" / "x.tar.gz"
-
-    def stat(*_: object, **__: object) -> None:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-    with monkeypatch.context() as closed:
-        closed.setattr(os, "stat", stat)
-        found = find_files([path])
-    assert found.files == (path,)
 
 
 def test_a_run_is_stored_when_only_its_trends_cannot_be_folded(

@@ -18,7 +18,8 @@ from results_files import build_run_archive, run_fits
 from dqm_db.settings import DatabaseSettings
 from dqm_db.storage import open_database
 from dqm_db.writer import open_writer
-from ingest.pipeline import Status, ingest_files
+from ingest.outcomes import Status
+from ingest.pipeline import ingest_files
 
 pytestmark = pytest.mark.system
 

@@ -1,0 +1,152 @@
+"""What a source has that could be results files of the runs that are wanted."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from ingest.archive import ARCHIVE_NAME, RESULTS_NAME, Claim, claim_of_name
+from ingest.errors import one_line, printable
+from ingest.outcomes import FileOutcome, Status
+from ingest.sources.base import Listing, RemoteFile, Source
+from ingest.sources.errors import AccessDenied, NotFound, Unavailable
+
+CAMERA_IN_URL = "{camera}"
+DEEPEST = 16
+"""Folders in folders; more are a loop."""
+
+_RESULTS_FILE = re.compile(
+    f"(?:{ARCHIVE_NAME.pattern})"
+    + r"\.(tar|tar\.gz|tgz)|"
+    + RESULTS_NAME.pattern.replace("?P<run>", "?:")
+    + r"(\.gz)?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRanges:
+    """Run numbers as users write them: ``6000-6100,6200``."""
+
+    ranges: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def parse(cls, text: str) -> RunRanges:
+        """Read ``6000-6100,6200,7000-``.
+
+        Raises
+        ------
+        ValueError
+        """
+        ranges = []
+        for part in text.split(","):
+            match = re.fullmatch(r"\s*(\d+)\s*(-\s*(\d*)\s*)?", part)
+            if match is None:
+                raise ValueError(f"{part!r} is neither a run nor a range like 6000-6100")
+            first = int(match[1])
+            last = first if match[2] is None else int(match[3] or 2**63)
+            if last < first:
+                raise ValueError(f"{part!r} ends before it begins")
+            ranges.append((first, last))
+        return cls(tuple(ranges))
+
+    def __contains__(self, run: int) -> bool:
+        return any(first <= run <= last for first, last in self.ranges)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which of the files that are found to look at.
+
+    Attributes
+    ----------
+    camera : str or None
+        Only this one. It is also the camera of files whose name tells none.
+    runs : RunRanges or None
+    since : float or None
+        Last changed at this time or later, unix seconds; files of which it is not known count.
+    """
+
+    camera: str | None = None
+    runs: RunRanges | None = None
+    since: float | None = None
+
+    def admits(self, file: RemoteFile, claim: Claim) -> bool:
+        """Whether a file is wanted, by its name and what its source says."""
+        if self.camera is not None and claim.camera not in (None, self.camera):
+            return False
+        if self.runs is not None and (claim.run is None or claim.run not in self.runs):
+            return False
+        return self.since is None or file.modified is None or file.modified >= self.since
+
+
+@dataclass(slots=True)
+class Found:
+    """What there is.
+
+    Attributes
+    ----------
+    files : list of RemoteFile
+        Named like results files and wanted; those of a folder in the order of their runs.
+    unread : list of FileOutcome
+        Folders that could not be looked into.
+    others : int
+        Files that are not named like results files.
+    """
+
+    files: list[RemoteFile] = field(default_factory=list)
+    unread: list[FileOutcome] = field(default_factory=list)
+    others: int = 0
+
+
+def find(source: Source, wanted: Wanted, below: str = "") -> Found:
+    """Look through the root of *source* and the folders in it.
+
+    With *below* the folders of the root are cameras, and only this folder in each is looked
+    through: what follows ``{camera}`` in a URL, ``"/"`` when nothing does.
+
+    Raises
+    ------
+    SourceError
+        The root cannot be listed, or credentials ran out.
+    """
+    found = Found()
+    top = source.list(source.root)
+    if below:
+        found.unread += [_unread(folder, reason) for folder, reason in top.unread]
+        for folder in sorted(top.folders):
+            camera = folder.rstrip("/").rpartition("/")[2]
+            if wanted.camera in (None, camera):
+                _look_into(source, folder.rstrip("/") + below.rstrip("/"), wanted, found, 1)
+    else:
+        _take(source, top, wanted, found, 0)
+    return found
+
+
+def _look_into(source: Source, folder: str, wanted: Wanted, found: Found, depth: int) -> None:
+    try:
+        listing = source.list(folder)
+    except (NotFound, AccessDenied, Unavailable) as error:
+        found.unread.append(_unread(folder, one_line(error), type(error).__name__))
+        return
+    _take(source, listing, wanted, found, depth)
+
+
+def _take(source: Source, listing: Listing, wanted: Wanted, found: Found, depth: int) -> None:
+    found.unread += [_unread(folder, reason) for folder, reason in listing.unread]
+    named = [file for file in listing.files if _RESULTS_FILE.fullmatch(file.name)]
+    found.others += len(listing.files) - len(named)
+    claims = {file.path: claim_of_name(file.name) for file in named}
+    found.files += sorted(
+        (file for file in named if wanted.admits(file, claims[file.path])),
+        key=lambda file: (claims[file.path].run or 0, file.path),
+    )
+    for folder in sorted(listing.folders):
+        if depth < DEEPEST:
+            _look_into(source, folder, wanted, found, depth + 1)
+        else:
+            found.unread.append(_unread(folder, "it is too deep"))
+
+
+def _unread(folder: str, reason: str, kind: str = "NotFound") -> FileOutcome:
+    message = f"the folder was not looked into: {reason}"
+    return FileOutcome(printable(folder), Status.FAILED, message=message, kind=kind)

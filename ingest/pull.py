@@ -1,0 +1,274 @@
+"""Everything that is new at a source, into the database; made to be called from cron for years.
+
+What is new is decided by names, sizes, checksums and times alone (`ingest.attempts`), so a call
+that finds nothing opens no file. Files are fetched several at once (`ingest.transfer`), parsed in
+worker processes and stored by one writer; each failure is remembered. A source that goes silent
+ends its pull early, without blaming its files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from dqm_db.errors import DatabaseUnavailable, DQMError, ReadOnlyDatabase
+from dqm_db.writer import Writer
+from ingest.archive import Limits, claimed
+from ingest.attempts import Decision, Ledger, Named, after_failure
+from ingest.errors import one_line, printable
+from ingest.finding import Found, Wanted
+from ingest.outcomes import FileOutcome, Status, failed
+from ingest.pipeline import is_same, store_run
+from ingest.reading import ReadJob, ReadRun, read_run
+from ingest.settings import IngestSettings
+from ingest.sources.base import RemoteFile, Source
+from ingest.sources.errors import AuthExpired, SourceError, Unavailable
+from ingest.transfer import Transfers, private_folder
+from ingest.workers import run_jobs
+
+SILENT_FILES = 3
+"""So many fetches in a row without an answer, or as many as run at once, and a source is down."""
+
+_LEFT_ALONE = {
+    Decision.KNOWN: Status.SKIPPED,
+    Decision.CHANGED: Status.CHANGED,
+    Decision.WAIT: Status.WAITING,
+    Decision.QUARANTINE: Status.QUARANTINED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A source and what was found there."""
+
+    source: Source
+    found: Found
+
+
+@dataclass(slots=True)
+class Puller:
+    """Carries out plans.
+
+    Attributes
+    ----------
+    writer : Writer
+    settings : IngestSettings
+    wanted : Wanted
+    update : bool
+        Replace stored runs whose file has changed at its source.
+    workers : int
+        Processes that parse, at most.
+    stop : callable
+        Once it returns true nothing further is begun.
+    errors : list of SourceError
+        Why sources were left before all was done.
+    """
+
+    writer: Writer
+    settings: IngestSettings
+    wanted: Wanted = field(default_factory=Wanted)
+    update: bool = False
+    workers: int = 0
+    stop: Callable[[], bool] = lambda: False
+    errors: list[SourceError] = field(default_factory=list)
+
+    def run(self, plans: Sequence[Plan]) -> Iterator[FileOutcome]:
+        """Pull from one source after the other, yielding what became of each file.
+
+        Raises
+        ------
+        DatabaseUnavailable, ReadOnlyDatabase
+            Nothing more can be stored; what was yielded before is.
+        """
+        for plan in plans:
+            if self.stop():
+                return
+            with self.writer.database.snapshot() as snapshot:
+                ledger = Ledger.read(snapshot)
+            new: list[Named] = []
+            yield from decide(plan.found, ledger, self.wanted, new, update=self.update)
+            if new:
+                yield from self._fetch_all(plan.source, ledger, new)
+
+    def _fetch_all(
+        self, source: Source, ledger: Ledger, new: Sequence[Named]
+    ) -> Iterator[FileOutcome]:
+        settings = self.settings
+        limits = Limits(settings.ingest_source_bytes, settings.ingest_unpacked_bytes)
+        state = _SourceState(source, ledger)
+        with contextlib.ExitStack() as resources:
+            transfers = Transfers(
+                source,
+                resources.enter_context(private_folder(settings.ingest_tmp)),
+                stall=settings.ingest_stall,
+                largest=settings.ingest_source_bytes,
+                disk=settings.ingest_disk_bytes,
+            )
+
+            def jobs() -> Iterator[ReadJob]:
+                for found in new:
+                    if state.error is not None:
+                        return
+                    yield ReadJob(
+                        Path(found.file.name),
+                        found.camera,
+                        found.run,
+                        self.writer.stored(found.camera, found.run) if self.update else None,
+                        self.update,
+                        limits,
+                        modified=found.file.modified,
+                        attempts=ledger.attempts(found) + 1,
+                        file=found.file,
+                    )
+
+            outcomes = run_jobs(
+                read_run,
+                jobs(),
+                workers=min(self.workers, len(new)),
+                fetch=lambda job: _fetched(transfers, job),
+                streams=source.streams,
+                stop=self.stop,
+            )
+            for job, result in outcomes:
+                yield from self._settled(state, job, result)
+                transfers.discard(job.path)
+            yield from self._given_up(state)
+        if state.error is not None:
+            self.errors.append(state.error)
+
+    def _settled(
+        self, state: _SourceState, job: ReadJob, result: ReadRun | Exception
+    ) -> Iterator[FileOutcome]:
+        """What became of a file, and of those before it whose fate hung on it."""
+        found = _named(job)
+        shown = printable(found.file.path)
+        if isinstance(result, AuthExpired):
+            state.error = result
+            yield failed(shown, result, found.camera, found.run)
+        elif isinstance(result, Unavailable):
+            state.silent.append((found, result))
+            if len(state.silent) >= max(SILENT_FILES, state.source.streams):
+                state.error = state.error or result
+        else:
+            yield from self._blamed(state)
+            if isinstance(result, Exception):
+                outcome = failed(shown, result, found.camera, found.run)
+            else:
+                state.has_answered = True
+                outcome = self._stored(shown, result)
+            yield self._remembered(state.ledger, found, outcome)
+
+    def _stored(self, shown: str, read: ReadRun) -> FileOutcome:
+        stored = self.writer.stored(read.camera, read.run)
+        outcome = store_run(self.writer, shown, read, force=self.update)
+        if stored is not None and outcome.status is Status.SKIPPED and is_same(stored, read):
+            # from now on its source says nothing new of it
+            told = read.provenance
+            self.writer.confirm_source(
+                read.camera,
+                read.run,
+                replace(
+                    stored.provenance,
+                    source_size=told.source_size,
+                    source_adler32=told.source_adler32,
+                    source_modified=told.source_modified,
+                ),
+            )
+        return outcome
+
+    def _blamed(self, state: _SourceState) -> Iterator[FileOutcome]:
+        """The source answers, so what did not arrive before is a matter of those files."""
+        for found, error in state.silent:
+            shown = printable(found.file.path)
+            outcome = failed(shown, error, found.camera, found.run)
+            yield self._remembered(state.ledger, found, outcome)
+        state.silent.clear()
+
+    def _given_up(self, state: _SourceState) -> Iterator[FileOutcome]:
+        """At the end: what did not arrive is the source's fault, unless it has answered."""
+        if state.silent and state.error is None:
+            if state.has_answered:
+                yield from self._blamed(state)
+            else:
+                state.error = state.silent[0][1]
+        for found, error in state.silent:
+            yield failed(printable(found.file.path), error, found.camera, found.run)
+
+    def _remembered(self, ledger: Ledger, found: Named, outcome: FileOutcome) -> FileOutcome:
+        """Remember a failure in the database; its outcome says what follows from it."""
+        if outcome.status is not Status.FAILED:
+            return outcome
+        failure = after_failure(ledger, found, outcome, time.time())
+        try:
+            self.writer.note_failure(failure)
+        except (DatabaseUnavailable, ReadOnlyDatabase):
+            raise
+        except DQMError as error:
+            return replace(outcome, message=f"{outcome.message}; not remembered: {one_line(error)}")
+        if not failure.is_quarantined:
+            return outcome
+        words = f"in quarantine after {failure.attempts} attempts"
+        return replace(outcome, message=f"{outcome.message}; {words}")
+
+
+@dataclass(slots=True)
+class _SourceState:
+    """How it goes with one source.
+
+    ``silent`` are the latest fetches that had no answer; ``error`` ends the pull.
+    """
+
+    source: Source
+    ledger: Ledger
+    silent: list[tuple[Named, Unavailable]] = field(default_factory=list)
+    has_answered: bool = False
+    error: SourceError | None = None
+
+
+def decide(
+    found: Found, ledger: Ledger, wanted: Wanted, new: list[Named], *, update: bool
+) -> Iterator[FileOutcome]:
+    """Yield what is left alone, and what could not be looked at; append what is new to *new*."""
+    yield from found.unread
+    now = time.time()
+    for file in found.files:
+        shown = printable(file.path)
+        claim = claimed(Path(file.name), wanted.camera)
+        if claim.camera is None or claim.run is None:
+            message = "the name does not tell the camera: give --camera"
+            yield FileOutcome(shown, Status.FAILED, run=claim.run, message=message)
+            continue
+        named = Named(claim.camera, claim.run, file)
+        decision = ledger.decide(named, now, update=update)
+        if decision is Decision.FETCH:
+            new.append(named)
+        else:
+            yield FileOutcome(shown, _LEFT_ALONE[decision], named.camera, named.run)
+
+
+def _named(job: ReadJob) -> Named:
+    if job.camera is None or job.run is None or job.file is None:
+        raise ValueError(f"{job.path} was not found at a source")
+    return Named(job.camera, job.run, job.file)
+
+
+def _fetched(transfers: Transfers, job: ReadJob) -> Future[ReadJob]:
+    """The job with the path at which its file can be read, when it has arrived."""
+    file: RemoteFile = _named(job).file
+    future: Future[ReadJob] = Future()
+
+    def arrived(transfer: Future[Path]) -> None:
+        error = transfer.exception()
+        if error is not None:
+            future.set_exception(error)
+            return
+        path = transfer.result()
+        is_here = str(path) == file.path
+        future.set_result(replace(job, path=path, source=None if is_here else file.path))
+
+    transfers.start(file).add_done_callback(arrived)
+    return future
