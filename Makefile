@@ -53,8 +53,9 @@ pictures: browser  ## take the pictures of the documents again, in a browser
 
 lock: $(VENV)/.develops  ## pin the dependencies again; newest releases with ARGS=--upgrade
 	$(PIP) install --quiet uv
-	$(COMPILE) $(ARGS) --output-file requirements.lock pyproject.toml
-	$(COMPILE) $(ARGS) --output-file requirements-dev.lock --extra dev \
+	$(COMPILE) $(ARGS) --output-file requirements.lock \
+		--extra http --extra webdav --extra xrootd pyproject.toml
+	$(COMPILE) $(ARGS) --output-file requirements-dev.lock --extra grid --extra dev \
 		--constraints requirements.lock pyproject.toml
 
 clean:  ## remove what tests, tools and builds left behind
