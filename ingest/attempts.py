@@ -29,7 +29,7 @@ HEALING = frozenset({"Unavailable", "NotFound", "AccessDenied", "MemoryError"})
 SPOILED_ATTEMPTS = 2
 FIRST_DELAY = 60.0
 """Seconds until the second attempt; each further one takes twice as long, up to…"""
-LONGEST_DELAY = 6 * 3600.0
+LONGEST_DELAY = 3600.0
 JITTER = (0.5, 1.5)
 """So that what failed together is not tried together."""
 REMOVED = "removed"

@@ -9,6 +9,7 @@ ends its pull early, without blaming its files.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -129,7 +130,7 @@ class Puller:
                 read_run,
                 jobs(),
                 workers=min(self.workers, len(new)),
-                fetch=lambda job: _fetched(transfers, job),
+                fetch=lambda job: _fetched(transfers, job, state),
                 streams=source.streams,
                 stop=self.stop,
             )
@@ -151,14 +152,13 @@ class Puller:
             yield failed(shown, result, found.camera, found.run)
         elif isinstance(result, Unavailable):
             state.silent.append((found, result))
-            if len(state.silent) >= max(SILENT_FILES, state.source.streams):
+            if len(state.unanswered()) >= max(SILENT_FILES, state.source.streams):
                 state.error = state.error or result
         else:
             yield from self._blamed(state)
             if isinstance(result, Exception):
                 outcome = failed(shown, result, found.camera, found.run)
             else:
-                state.has_answered = True
                 outcome = self._stored(shown, result)
             yield self._remembered(state.ledger, found, outcome)
 
@@ -181,21 +181,27 @@ class Puller:
         return outcome
 
     def _blamed(self, state: _SourceState) -> Iterator[FileOutcome]:
-        """The source answers, so what did not arrive before is a matter of those files."""
+        """The source has answered since, so it was a matter of the files that did not arrive."""
+        unanswered = state.unanswered()
         for found, error in state.silent:
-            shown = printable(found.file.path)
-            outcome = failed(shown, error, found.camera, found.run)
-            yield self._remembered(state.ledger, found, outcome)
-        state.silent.clear()
+            if (found, error) not in unanswered:
+                shown = printable(found.file.path)
+                outcome = failed(shown, error, found.camera, found.run)
+                yield self._remembered(state.ledger, found, outcome)
+        state.silent = unanswered
 
     def _given_up(self, state: _SourceState) -> Iterator[FileOutcome]:
-        """At the end: what did not arrive is the source's fault, unless it has answered."""
-        if state.silent and state.error is None:
-            if state.has_answered:
-                yield from self._blamed(state)
+        """At the end: what did not arrive is the source's fault, unless it still answers."""
+        if state.error is None and state.unanswered():
+            try:
+                state.source.list(state.source.root)
+            except SourceError as error:
+                state.error = error
             else:
-                state.error = state.silent[0][1]
+                state.answered = time.monotonic()
+        yield from self._blamed(state)
         for found, error in state.silent:
+            state.error = state.error or error
             yield failed(printable(found.file.path), error, found.camera, found.run)
 
     def _remembered(self, ledger: Ledger, found: Named, outcome: FileOutcome) -> FileOutcome:
@@ -219,14 +225,27 @@ class Puller:
 class _SourceState:
     """How it goes with one source.
 
-    ``silent`` are the latest fetches that had no answer; ``error`` ends the pull.
+    ``silent`` are the fetches that had no answer and have not been judged yet; ``ended`` says when
+    each fetch ended, and ``answered`` when the last one did that had an answer, which is long
+    before its file is stored; ``error`` ends the pull.
     """
 
     source: Source
     ledger: Ledger
     silent: list[tuple[Named, Unavailable]] = field(default_factory=list)
-    has_answered: bool = False
+    ended: dict[str, float] = field(default_factory=dict)
+    answered: float = -math.inf
     error: SourceError | None = None
+
+    def note_end(self, file: RemoteFile, error: BaseException | None) -> None:
+        """A fetch has ended; called in its thread."""
+        now = self.ended[file.path] = time.monotonic()
+        if not isinstance(error, Unavailable):
+            self.answered = now
+
+    def unanswered(self) -> list[tuple[Named, Unavailable]]:
+        """The silent ones since the last answer."""
+        return [one for one in self.silent if self.ended[one[0].file.path] > self.answered]
 
 
 def decide(
@@ -256,13 +275,14 @@ def _named(job: ReadJob) -> Named:
     return Named(job.camera, job.run, job.file)
 
 
-def _fetched(transfers: Transfers, job: ReadJob) -> Future[ReadJob]:
+def _fetched(transfers: Transfers, job: ReadJob, state: _SourceState) -> Future[ReadJob]:
     """The job with the path at which its file can be read, when it has arrived."""
     file: RemoteFile = _named(job).file
     future: Future[ReadJob] = Future()
 
     def arrived(transfer: Future[Path]) -> None:
         error = transfer.exception()
+        state.note_end(file, error)
         if error is not None:
             future.set_exception(error)
             return

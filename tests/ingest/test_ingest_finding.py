@@ -77,7 +77,7 @@ def test_ranges_of_runs(text: str, inside: list[int], outside: list[int]) -> Non
 
 @pytest.mark.parametrize("text", ["", "a", "5,", "9-7", "-5", "1-2-3", "1.5"])
 def test_what_is_no_range(text: str) -> None:
-    with pytest.raises(ValueError, match="range|ends before"):
+    with pytest.raises(ValueError, match=r"range|ends before"):
         RunRanges.parse(text)
 
 
