@@ -7,55 +7,16 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from astropy.io import fits
-from click.testing import CliRunner
+from calling import Call
 from results_files import build_run_archive, run_fits, sample_fits, sample_path, write_run
 
-from dqm.cli import dqm
-from dqm_db.errors import DQMError, WriteFailed
+from dqm_db.errors import WriteFailed
 from dqm_db.settings import DatabaseSettings
 from dqm_db.writer import writer_lock
-
-
-@dataclass(frozen=True)
-class Called:
-    """What a command did."""
-
-    code: int
-    out: str
-    err: str
-    raw: bytes
-
-
-Call = Callable[..., Called]
-
-
-@pytest.fixture
-def call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Call ``dqm`` with a database of the test's own, in an empty working folder."""
-    work = tmp_path / "work"
-    work.mkdir()
-    monkeypatch.chdir(work)
-    environment = {
-        "DQM_DB_URL": f"file://{tmp_path}/Data.fs",
-        "DQM_LOCK_DIR": str(tmp_path / "locks"),
-    }
-
-    def invoke(*arguments: object, stdin: str = "") -> Called:
-        words = [str(argument) for argument in arguments]
-        result = CliRunner().invoke(dqm, words, env=environment, input=stdin)
-        error = result.exception
-        if isinstance(error, DQMError):  # what `dqm.cli.main` makes of it
-            return Called(error.exit_code, result.stdout, f"{result.stderr}dqm: {error}\n", b"")
-        assert error is None or isinstance(error, SystemExit), repr(error)
-        return Called(result.exit_code, result.stdout, result.stderr, result.stdout_bytes)
-
-    return invoke
 
 
 @pytest.fixture
