@@ -121,6 +121,11 @@ class Dirac(Source):
         self._ask(file.path, do="fetch", target=str(target.absolute()))
         return target
 
+    @property
+    def pid(self) -> int | None:
+        """Number of the process that DIRAC runs in, None before the first request."""
+        return self._process.pid if self._process is not None else None
+
     def close(self) -> None:
         """End DIRAC's process."""
         with self._lock:

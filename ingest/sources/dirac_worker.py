@@ -331,9 +331,11 @@ class Worker:
         results = dict.fromkeys(paths, got) if isinstance(got, Failure) else got
         with self._lock:
             self._jobs.discard(job)
-            for request in () if job.given_up else requests:
-                self._answer(request["id"], moved(results[request["path"]], request["target"]))
+            done = () if job.given_up else requests
+            answers = {ask["id"]: moved(results[ask["path"]], ask["target"]) for ask in done}
         shutil.rmtree(folder, ignore_errors=True)  # what stays our side removes at the end
+        for number, result in answers.items():
+            self._answer(number, result)
         return job.given_up
 
     def _downloaded(self, paths: list[str], folder: Path) -> dict[str, Path | Failure]:

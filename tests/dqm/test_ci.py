@@ -1,8 +1,9 @@
-"""The check of every change hands its arguments on as they were given."""
+"""The check of every change: what it runs, with its arguments as they were given."""
 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -43,7 +44,27 @@ def test_arguments_reach_pytest(tmp_path: Path, arguments: list[str]) -> None:
         text=True,
         check=True,
     ).stdout
-    words = shlex.split(said.splitlines()[-1])
-    assert Path(words[0]).name == "pytest"
+    commands = [line for line in said.splitlines() if re.match(r"\S*/pytest ", line)]
+    words = shlex.split(commands[0])
     assert words[len(words) - len(arguments) :] == arguments
-    assert "not soak" in words
+    assert "not soak and not grid" in words
+    # the other tier runs last, and only when nothing was selected
+    assert [shlex.split(line)[-2:] for line in commands[1:]] == (
+        [] if arguments else [["-m", "grid"]]
+    )
+    assert commands[-1] == said.splitlines()[-1]
+
+
+def test_a_failure_ends_it(tmp_path: Path) -> None:
+    for name in ("make", "chromium", "apt-get"):
+        (tmp_path / name).write_text('#!/bin/sh\necho "$1"\nexit 2\n')
+        (tmp_path / name).chmod(0o755)
+    done = subprocess.run(
+        [ROOT / ".ci" / "run"],
+        env={**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stdout == "test\n"
