@@ -21,6 +21,14 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     "rm": ("ingest.commands:rm", "Delete a run."),
     "release": ("ingest.commands:release", "Let the next pull try failed files again."),
     "reparse": ("ingest.ingest_commands:reparse", "Read stored runs again from their originals."),
+    "import-legacy": (
+        "ingest.maintenance_commands:import_legacy",
+        "Store the runs of a database of nectarchain's own tools.",
+    ),
+    "rebuild-trends": (
+        "ingest.maintenance_commands:rebuild_trends",
+        "Compute catalogue and trends again from the stored runs.",
+    ),
     "primary": ("dqm_db.replication.commands:primary", "Serve the primary database."),
     "replica": ("dqm_db.replication.commands:replica", "Serve a read-only copy of a primary."),
     "serve": ("dqm_app.commands:serve", "Serve the dashboard."),
