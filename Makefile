@@ -21,17 +21,22 @@ APT := DEBIAN_FRONTEND=noninteractive apt-get
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint format bench soak pictures lock browser servers clean distclean
+.PHONY: help run test test-grid lint format bench soak pictures lock browser servers clean distclean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo 'ARGS="…" is handed on to the command: make run ARGS="--runs 300"'
 
 run: $(VENV)/.runs  ## the whole system on this machine with simulated runs; Ctrl-C stops it
 	@exec $(BIN)/dqm demo $(ARGS)
 
 test: browser servers lint  ## lint, then the whole suite
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not soak" $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not soak and not grid" $(ARGS)
+
+# One DIRAC for all its tests. With CI=true nothing of it is skipped.
+test-grid: $(VENV)/.develops  ## the tests on a real DIRAC, which is installed first (a minute, once)
+	@PYTHON=$(BIN)/python tests/grid/install_dirac.sh || [ "$$CI" != true ]
+	$(BIN)/pytest -m grid $(ARGS)
 
 lint: $(VENV)/.develops  ## ruff (rules and layout) and mypy
 	$(BIN)/ruff check
