@@ -129,7 +129,7 @@ def error_of(result: Result) -> DQMError:
     return result.exception
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # ZODB's own files
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # of ZODB's own files
 def test_databases_that_cannot_be_imported(call: Call, tmp_path: Path, free_port: int) -> None:
     def error(uri: str) -> DQMError:
         found = error_of(call("import-legacy", uri))
