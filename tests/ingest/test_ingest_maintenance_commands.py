@@ -131,27 +131,27 @@ def error_of(result: Result) -> DQMError:
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # of ZODB's own files
 def test_databases_that_cannot_be_imported(call: Call, tmp_path: Path, free_port: int) -> None:
-    def error(uri: str) -> DQMError:
+    def error(uri: str) -> tuple[type[DQMError], str]:
         found = error_of(call("import-legacy", uri))
         assert uri in str(found) and "DQM_DB_URL" not in str(found)
-        return found
+        return type(found), str(found)
 
-    missing = error(f"file://{tmp_path}/none.fs")
-    assert type(missing) is NoInputFiles and "there is no such file" in str(missing)
-    down = error(f"zeo://127.0.0.1:{free_port}")
-    assert type(down) is DatabaseUnavailable and "is its server running" in str(down)
-    unknown = error("carrier-pigeon://home")
-    assert type(unknown) is ConfigurationError and "not the address of a database" in str(unknown)
+    kind, text = error(f"file://{tmp_path}/none.fs")
+    assert kind is NoInputFiles and "there is no such file" in text
+    kind, text = error(f"zeo://127.0.0.1:{free_port}")
+    assert kind is DatabaseUnavailable and "is its server running" in text
+    kind, text = error("carrier-pigeon://home")
+    assert kind is ConfigurationError and "not the address of a database" in text
     (tmp_path / "text.fs").write_text("no database at all, but long enough to be read as one")
-    damaged = error(f"file://{tmp_path}/text.fs")
-    assert type(damaged) is DamagedDatabase
+    kind, _ = error(f"file://{tmp_path}/text.fs")
+    assert kind is DamagedDatabase
     gc.collect()  # the file that FileStorage left open, while its warning is ignored
     write_entries(FileStorage(f"{tmp_path}/other.fs"), {"app": {}, "users": {}})
-    other = error(f"file://{tmp_path}/other.fs")
-    assert type(other) is NoInputFiles and "its root holds app, users" in str(other)
+    kind, text = error(f"file://{tmp_path}/other.fs")
+    assert kind is NoInputFiles and "its root holds app, users" in text
     write_root(FileStorage(f"{tmp_path}/list.fs"), PersistentList, {"data": []})
-    foreign = error(f"file://{tmp_path}/list.fs")
-    assert type(foreign) is ForeignDatabase
+    kind, _ = error(f"file://{tmp_path}/list.fs")
+    assert kind is ForeignDatabase
 
 
 def test_wrong_command_lines(call: Call, legacy: str) -> None:
