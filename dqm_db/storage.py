@@ -212,8 +212,11 @@ class Database:
         try:
             factory, _ = zodburi.resolve_uri(url)
         except (KeyError, ValueError, ImportError, ConfigurationSyntaxError) as error:
+            # what others raise repeats the URL, password included
             raise ConfigurationError(
-                f"DQM_DB_URL {shown(url)} is not a storage URI that is installed here: {error}"
+                f"DQM_DB_URL {shown(url)} is not a storage URI that is installed here "
+                f"({shown(str(error))}); zeo:// and file:// always are, postgresql:// comes with "
+                "the package RelStorage[postgresql]"
             ) from error
         return factory()
 

@@ -59,9 +59,10 @@ def file_url(url: str, *, read_only: bool) -> str:
     return f"file://{path}{query}"
 
 
-def shown(url: str) -> str:
-    """The URL as it may be shown and logged: without a password."""
-    return re.sub(r"://([^/@:]*):[^/@]*@", r"://\1:…@", url)
+def shown(text: str) -> str:
+    """A URL, or a text with URLs in it, as it may be shown and logged: without passwords."""
+    text = re.sub(r"://([^/@:\s]*):[^/@\s]*@", r"://\1:…@", text)
+    return re.sub(r"(?i)([?&](?:password|passwd|pwd|secret|token)=)[^&\s'\"]*", r"\1…", text)
 
 
 def identities(url: str) -> list[str]:

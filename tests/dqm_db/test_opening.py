@@ -115,6 +115,16 @@ def test_one_database_has_one_identity(tmp_path):
 def test_passwords_are_not_shown():
     assert shown("postgresql://user:secret@host/db") == "postgresql://user:…@host/db"
     assert shown("zeo://127.0.0.1:8100") == "zeo://127.0.0.1:8100"
+    text = "no 'postgresql://u:s3cr3t@h/x' and no mysql://h/x?user=u&password=s3cr3t&x=1"
+    assert "s3cr3t" not in shown(text) and shown(text).endswith("password=…&x=1")
+
+
+def test_errors_of_others_do_not_show_passwords(tmp_path):
+    """zodburi repeats the whole URL; what it says reaches terminals, logs and pages."""
+    settings = load(DatabaseSettings, db_url="postgresql://u:s3cr3t@h/x", lock_dir=tmp_path)
+    with pytest.raises(ConfigurationError, match="RelStorage") as refused:
+        open_database(settings)
+    assert "s3cr3t" not in str(refused.value) and "postgresql://u:…@h/x" in str(refused.value)
 
 
 def test_blobs_of_a_servers_volume_are_found_and_none_are_made_by_reading(tmp_path):
