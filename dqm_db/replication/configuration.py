@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
 from pathlib import Path
 
+import zc.lockfile
+
 from dqm_db.errors import ConfigurationError
 from dqm_db.replication.addresses import Address
-from dqm_db.replication.errors import DataUnwritable
+from dqm_db.replication.errors import DataInUse, DataUnwritable
 from dqm_db.settings import ServerSettings
 
 FILE_NAME = "zeo.conf"
@@ -128,6 +131,8 @@ def write_configuration(settings: ServerSettings, text: str) -> Path:
 
     Raises
     ------
+    DataInUse
+        A server runs on the volume; its ``zeo.conf`` stays as it is.
     DataUnwritable
         A folder cannot be created, or is not ours to write.
     """
@@ -138,9 +143,13 @@ def write_configuration(settings: ServerSettings, text: str) -> Path:
             directory.mkdir(parents=True, exist_ok=True)
             if not os.access(directory, os.W_OK | os.X_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
-        draft = path.with_suffix(".conf.new")
-        draft.write_text(text, encoding="utf-8")
-        draft.replace(path)
+        # The lock that the FileStorage of a running server holds; ours will take it again.
+        with contextlib.closing(zc.lockfile.LockFile(f"{data_file(volume)}.lock")):
+            draft = path.with_suffix(".conf.new")
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(path)
+    except zc.lockfile.LockError as error:
+        raise DataInUse.of(error) from error
     except OSError as error:
         raise DataUnwritable(
             f"cannot use {error.filename or volume} ({error.strerror}): "

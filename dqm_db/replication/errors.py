@@ -16,6 +16,13 @@ class DataInUse(DQMError):
 
     exit_code = 75
 
+    @classmethod
+    def of(cls, error: Exception) -> DataInUse:
+        """In words, from the error of whoever tried to lock it."""
+        return cls(
+            f"another server uses the same data ({error}): stop it or choose another --data-dir"
+        )
+
 
 class DataUnwritable(DQMError):
     """The data directory cannot be created, or the server may not write there."""

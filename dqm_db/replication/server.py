@@ -41,9 +41,7 @@ class Server(ZEOServer):
         try:
             super().open_storages()
         except zc.lockfile.LockError as error:
-            raise DataInUse(
-                f"another server uses the same data ({error}): stop it or choose another --data-dir"
-            ) from error
+            raise DataInUse.of(error) from error
         except (FileStorageError, CorruptedError) as error:
             raise DamagedData(
                 f"Data.fs is damaged ({type(error).__name__}: {error}): restore it from a backup, "

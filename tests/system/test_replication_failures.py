@@ -186,12 +186,17 @@ def test_a_busy_client_port_ends_the_server(database_server: Servers, occupied: 
 
 def test_two_servers_cannot_share_data(database_server: Servers) -> None:
     first = database_server("primary").start()
-    second = database_server("primary")
-    second.log = second.log.with_name("second.log")
-    assert second.start(wait=False).wait() == 75
-    assert "dqm: another server uses the same data" in second.text()
-    assert "Traceback" not in second.text()
-    put(first, "still", "serving")
+    configuration = first.data_dir / "zeo.conf"
+    before = configuration.read_bytes()
+    for others in ({}, {"source": database_server("elsewhere")}):
+        second = database_server("primary", **others)
+        second.log = second.log.with_name("second.log")
+        assert second.start(wait=False).wait() == 75
+        assert "dqm: another server uses the same data" in second.text()
+        assert "Traceback" not in second.text()
+        # whoever starts runzeo with it later must not get a server of another role
+        assert configuration.read_bytes() == before
+        put(first, "still", "serving")
 
 
 def test_damaged_data_are_not_served(database_server: Servers) -> None:
