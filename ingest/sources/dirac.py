@@ -44,6 +44,9 @@ ERRORS: dict[str, type[SourceError]] = {
 MAX_DEATHS = 3
 """Processes that may die one after the other without an answer before no more are started."""
 
+GRACE = 10.0
+"""Seconds beyond the time-out, which its process looks after, until that is taken for hanging."""
+
 RENEWAL_SECONDS = 120.0
 """How long the command that renews the proxy may take."""
 
@@ -192,7 +195,7 @@ class Dirac(Source):
         }
         words = [str(word) for name, value in options.items() for word in (f"--{name}", value)]
         command = [str(self._python), str(self.worker), *words]
-        return DiracProcess(command, self._environment, settings.dirac_timeout)
+        return DiracProcess(command, self._environment, settings.dirac_timeout + GRACE)
 
 
 class Renewal:

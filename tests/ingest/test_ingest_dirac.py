@@ -50,6 +50,7 @@ def opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Opener]:
     """Opens the source with settings, given by the ends of their names."""
     monkeypatch.setattr(Dirac, "worker", FAKE)
     monkeypatch.setattr(dirac_process, "POLL", 0.05)
+    monkeypatch.setattr(module, "GRACE", 0)
     monkeypatch.setenv("FAKE_DIRAC_LOG", str(tmp_path / "requests"))
     monkeypatch.setenv("FAKE_DIRAC_PROXY", str(tmp_path / "proxy"))
     monkeypatch.setenv("DQM_DIRAC_PYTHON", sys.executable)
@@ -172,11 +173,11 @@ def test_deaths_between_answers_are_not_counted_together(opened: Opener, tmp_pat
 
 
 def test_a_process_that_is_silent_is_killed(opened: Opener, tmp_path: Path) -> None:
-    source = opened(timeout=0.5)
+    source = opened(timeout=1)
     source.list("/g")
     assert source.pid is not None
     os.kill(source.pid, signal.SIGSTOP)
-    with pytest.raises(Unavailable, match=r"killed, because it gave no sign of life for 0\.5 s"):
+    with pytest.raises(Unavailable, match=r"killed, because it gave no sign of life for 1 s"):
         source.list("/g")
     assert source.list("/g").files
 
@@ -184,11 +185,11 @@ def test_a_process_that_is_silent_is_killed(opened: Opener, tmp_path: Path) -> N
 def test_a_long_answer_from_a_process_that_is_alive_is_awaited(
     opened: Opener, tmp_path: Path
 ) -> None:
-    source = opened(timeout=0.3)
+    source = opened(timeout=1)
     with ThreadPoolExecutor(1) as threads:
         held = threads.submit(source.fetch, remote("hold"), tmp_path / "held")
         with pytest.raises(TimeoutError):
-            held.result(1.0)
+            held.result(2.5)
         source.fetch(remote("release"), tmp_path / "last")
         assert held.result() == tmp_path / "held"
 
