@@ -5,6 +5,12 @@ from __future__ import annotations
 import math
 from datetime import UTC, datetime
 
+import numpy as np
+from numpy.typing import NDArray
+
+EARLIEST, LATEST = 63_072_000.0, 253_402_300_799.0
+"""Unix seconds of 1972, when UTC became what it is, and of the end of 9999."""
+
 
 def significant(value: float, digits: int = 6) -> str:
     """*value* to so many significant digits, without exponent where that stays readable.
@@ -21,9 +27,20 @@ def significant(value: float, digits: int = 6) -> str:
     return text.replace("-", "−")
 
 
+def moments(seconds: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which of these unix seconds are a moment in UTC: finite, and between 1972 and 9999."""
+    with np.errstate(invalid="ignore"):
+        return (seconds >= EARLIEST) & (seconds <= LATEST)
+
+
+def moment(seconds: float | None) -> float | None:
+    """*seconds* when they are one of `moments`, else None."""
+    return seconds if seconds is not None and EARLIEST <= seconds <= LATEST else None
+
+
 def utc(seconds: float, decimals: int = 3) -> str:
-    """Unix seconds (UTC) as ``2025-05-02 00:30:49.006 UTC``."""
-    if not math.isfinite(seconds):
+    """Unix seconds (UTC) as ``2025-05-02 00:30:49.006 UTC``; a dash outside 1970 to 9999."""
+    if not 0 <= seconds <= LATEST:
         return "–"
     scale = 10**decimals
     whole, fraction = divmod(round(seconds * scale), scale)

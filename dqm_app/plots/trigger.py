@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.legend import legend
 from dqm_app.plots.options import plot_options
-from dqm_app.plots.pixels import widened
 from dqm_app.plots.tips import tip
 from dqm_app.theme import Theme
 
@@ -89,6 +88,19 @@ class NegativeSteps:
     step: NDArray[np.float64]
     count: int
 
+    @classmethod
+    def of(cls, time: NDArray[np.float64], ids: NDArray[np.integer]) -> NegativeSteps:
+        """Among events in the order of the file; the largest steps when there are too many."""
+        steps = np.diff(time)
+        negative = np.flatnonzero(steps < 0)
+        shown = np.sort(negative[np.argsort(steps[negative])[: plot_options().exact_points]])
+        return cls(
+            time=time[shown + 1],
+            id=ids[shown + 1].astype("<f8"),
+            step=steps[shown],
+            count=int(negative.size),
+        )
+
 
 class TriggerTimes(PlotFrame):
     """Event id against time; negative time steps are marked with triangles."""
@@ -139,16 +151,16 @@ class TriggerTimes(PlotFrame):
 
     def update(self, events: TriggerEvents, negative: NegativeSteps) -> None:
         """Show a whole class, and set the ranges to it."""
+        self.explain(None)
         self.show_events(events)
         self.negative.data = {
             "time": negative.time * MILLISECONDS,
             "id": negative.id,
             "lag": -negative.step * MILLISECONDS,
         }
-        times = events.time[np.isfinite(events.time)]
-        if times.size:
+        if events.time.size:
             self.show_range(
-                x=_span(times * MILLISECONDS, least=1.0),
+                x=_span(events.time * MILLISECONDS, least=1.0, alone=MILLISECONDS),
                 y=_span(events.id, least=2.0),
             )
 
@@ -281,7 +293,12 @@ def _up_to(rate: NDArray[np.float64]) -> tuple[float, float]:
     return 0.0, 1.08 * float(rate.max(initial=0.0)) or 1.0
 
 
-def _span(values: NDArray[np.float64], least: float) -> tuple[float, float]:
-    low, high = widened((float(values.min()), float(values.max())), 0.02)
-    short = max(0.0, least - (high - low)) / 2
-    return low - short, high + short
+def _span(
+    values: NDArray[np.float64], least: float, alone: float | None = None
+) -> tuple[float, float]:
+    """Around all values, no narrower than *least*; around a single one as wide as *alone*."""
+    low, high = float(values.min()), float(values.max())
+    if alone is not None and low == high:
+        least = alone
+    margin = max(0.02 * (high - low), (least - (high - low)) / 2)
+    return low - margin, high + margin

@@ -11,12 +11,13 @@ from bokeh.models import LinearColorMapper
 
 from dqm_app.plots.camera_map import CameraMap
 from dqm_app.plots.event_times import EventTimesPlot
-from dqm_app.plots.numbers import counted
+from dqm_app.plots.numbers import counted, moment, moments
 from dqm_app.plots.pixels import PixelValues
 from dqm_app.theme import Theme
 from dqm_app.views.base import MAP_COLUMN, REST, QuantityChoice, View, ViewContext, laid_out
 from dqm_app.views.choices import choices, chosen, why_missing
 from dqm_app.views.pixel_data import load_pixels, pixel_info
+from dqm_app.views.utc_columns import why_no_dates
 from dqm_db.content import PIXELS_PER_MODULE, Kind, RunHeader
 from dqm_db.quantities import describe
 from dqm_db.records import QuantityEntry
@@ -31,7 +32,8 @@ TIMES = "CAMERA-PING-PONG-CHANGES-TIMES"
 class PingPongData:
     """Changes per pixel, and their times (UTC, unix s), ``count`` of them in all.
 
-    ``times`` is None for the reason ``no_times``.
+    ``times`` is None for the reason ``no_times``, ``dated`` of the times are moments in UTC, and
+    only these are in ``times``.
     """
 
     quantity: str
@@ -39,6 +41,7 @@ class PingPongData:
     times: np.ndarray | None
     no_times: str
     count: int
+    dated: int
     run: tuple[float | None, float | None]
 
 
@@ -67,13 +70,21 @@ class PingPongView(View):
         name = chosen(cls.quantities(entries), quantity)
         missing = why_missing(entries, TIMES)
         summary = snapshot.summary(header.camera, header.run, TIMES) if missing is None else {}
+        times = summary["time"] if summary else np.empty(0)
+        count = dated = int(summary["count"][0]) if summary else 0
+        known = moments(times)
+        if not known.all():
+            (stored,) = snapshot.columns(header.camera, header.run, TIMES).values()
+            dated = int(moments(stored - (header.times.tai_minus_utc or np.nan)).sum())
+            missing = why_no_dates(header, "these changes") if not dated else None
         return PingPongData(
             quantity=name,
             pixels=load_pixels(snapshot, header, name),
-            times=np.sort(summary["time"]) if summary else None,
+            times=np.sort(times[known]) if summary and (dated or not count) else None,
             no_times=missing or describe(TIMES).unavailable,
-            count=int(summary["count"][0]) if summary else 0,
-            run=(header.times.first_event, header.times.last_event),
+            count=count,
+            dated=dated,
+            run=(moment(header.times.first_event), moment(header.times.last_event)),
         )
 
     def update(self, data: PingPongData) -> None:
@@ -85,7 +96,7 @@ class PingPongView(View):
         elif not data.count:
             self.times.clear(title, "No ping-pong change in this run.")
         else:
-            self.times.update(title, data.times, data.count, data.run)
+            self.times.update(title, data.times, data.dated, data.run)
         values = data.pixels.values
         changed = np.flatnonzero(np.nan_to_num(values) > 0)
         modules = np.unique(changed // PIXELS_PER_MODULE)
@@ -95,11 +106,15 @@ class PingPongView(View):
             ["pixels with changes", f"{changed.size:,}"],
             ["modules with changes", f"{modules.size:,}"],
         ]
+        notes = []
         if modules.size:
             named = ", ".join(str(number) for number in modules[:12])
-            info["note"] = f"{counted(modules.size, 'module')}: {named}" + (
-                ", …" if modules.size > 12 else ""
-            )
+            more = ", …" if modules.size > 12 else ""
+            notes.append(f"{counted(modules.size, 'module')}: {named}{more}")
+        if data.dated < data.count:
+            undated = data.count - data.dated
+            notes.append(f"{counted(undated, 'change')} without a usable time not drawn")
+        info["note"] = "; ".join(notes)
         self.say(**info)
 
     def restyle(self, theme: Theme) -> None:

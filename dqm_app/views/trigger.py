@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from dqm_app.plots.numbers import counted, duration, significant, utc
+from dqm_app.plots.numbers import (
+    EARLIEST,
+    LATEST,
+    counted,
+    duration,
+    moment,
+    moments,
+    significant,
+    utc,
+)
 from dqm_app.plots.options import plot_options
 from dqm_app.plots.thinning import evenly
 from dqm_app.plots.trigger import (
@@ -22,6 +31,7 @@ from dqm_app.plots.trigger import (
 from dqm_app.theme import Theme
 from dqm_app.views.base import REST, QuantityChoice, Unavailable, View, ViewContext, laid_out
 from dqm_app.views.choices import choices, chosen
+from dqm_app.views.utc_columns import why_no_dates
 from dqm_db.content import Kind, RunHeader
 from dqm_db.quantities import describe
 from dqm_db.records import QuantityEntry
@@ -40,10 +50,12 @@ class TriggerData:
 
     Attributes
     ----------
+    dateless : int
+        How many more events there are whose times are no moments in UTC.
+    no_dates : str
+        Why there is no other, in words.
     tai_minus_utc : float
-        Seconds by which the stored times are ahead of ``events.time``.
-    first, last : float
-        Earliest and latest time, UTC, unix s.
+        Seconds by which the stored times are ahead of ``events.time``; NaN when it is not known.
     counts : list of (name, number)
         TRIGGER-STATISTICS as the file has it.
     types : list of int
@@ -60,6 +72,8 @@ class TriggerData:
     title: str
     description: str
     events: TriggerEvents
+    dateless: int
+    no_dates: str
     negative: NegativeSteps
     rate: Rate
     delta_edges: np.ndarray
@@ -113,8 +127,29 @@ class TriggerView(View):
         summary = snapshot.summary(camera, run, name)
         if not summary or not summary["time"].size:
             raise Unavailable(f"{info.title}: no event of this class has a time.")
-        number = max(shape[0] for _, shape in entries[name].columns.values())
-        stored = snapshot.columns(camera, run, name)["Timestamps"]
+        offset = header.times.tai_minus_utc
+        offset = float("nan") if offset is None else offset
+        columns = snapshot.columns(camera, run, name)
+        time = columns["Timestamps"] - offset
+        dated = moments(time)
+        if dated.all():
+            events = TriggerEvents(summary["time"], summary["id"].astype("<f8"), time.size)
+            negative = NegativeSteps(
+                time=summary["negative_time"],
+                id=summary["negative_id"].astype("<f8"),
+                step=summary["negative_step"],
+                count=int(summary["negative_count"][0]),
+            )
+            rate = Rate(
+                time=summary["rate_time"],
+                rate=summary["rate"],
+                # bins of equal widths over the whole time
+                mean=float(summary["rate"].mean()) if summary["rate"].size else float("nan"),
+            )
+        else:  # what was computed at ingestion contains the others
+            events = zoomed(time, columns["IDs"], EARLIEST, LATEST)
+            negative = NegativeSteps.of(time[dated], columns["IDs"][dated])
+            rate = Rate.of(time, *_ends(time[dated]))
         wrong = snapshot.summary(camera, run, WRONG) if _held(entries, WRONG) else {}
         counts = snapshot.columns(camera, run, COUNTS) if _held(entries, COUNTS) else {}
         types = snapshot.columns(camera, run, TYPES) if _held(entries, TYPES) else {}
@@ -124,28 +159,19 @@ class TriggerView(View):
             run=run,
             title=info.title,
             description=info.description,
-            events=TriggerEvents(summary["time"], summary["id"].astype("<f8"), number),
-            negative=NegativeSteps(
-                time=summary["negative_time"],
-                id=summary["negative_id"].astype("<f8"),
-                step=summary["negative_step"],
-                count=int(summary["negative_count"][0]),
-            ),
-            rate=Rate(
-                time=summary["rate_time"],
-                rate=summary["rate"],
-                # bins of equal widths over the whole time
-                mean=float(summary["rate"].mean()) if summary["rate"].size else float("nan"),
-            ),
+            events=events,
+            dateless=int(time.size - dated.sum()),
+            no_dates=why_no_dates(header, "these events"),
+            negative=negative,
+            rate=rate,
             delta_edges=summary["delta_edges"],
             delta_counts=summary["delta_counts"],
-            # the first point is the first event
-            tai_minus_utc=float(round(stored[0] - summary["time"][0])),
+            tai_minus_utc=offset,
             counts=[(label, int(values[0])) for label, values in counts.items() if values.size],
             types=[int(code) for values in types.values() for code in values.ravel()],
             wrong=wrong.get("time", np.empty(0)),
             wrong_count=int(wrong["count"][0]) if wrong else 0,
-            run_start=header.times.first_event,
+            run_start=moment(header.times.first_event),
         )
 
     def update(self, data: TriggerData) -> None:
@@ -156,6 +182,9 @@ class TriggerView(View):
         self._data, self._shown = data, None
         self.rate.update(data.rate)
         self.differences.update(data.delta_edges, data.delta_counts)
+        if not data.events.events:
+            for plot in (self.times, self.rate, self.differences):
+                plot.explain(data.no_dates)
         self._tell(data.events, data.rate)
 
     def restyle(self, theme: Theme) -> None:
@@ -167,9 +196,9 @@ class TriggerView(View):
         """Bring the events of the new horizontal range, once it has changed."""
         data = self._data
         visible = self.times.visible_times
-        if data is None or visible is None:
+        if data is None or visible is None or not data.events.events:
             return
-        first, last = float(np.nanmin(data.events.time)), float(np.nanmax(data.events.time))
+        first, last = _ends(data.events.time)
         everything = visible[0] <= first and visible[1] >= last
         wanted = None if everything else (max(visible[0], first), min(visible[1], last))
         if wanted == self._shown:
@@ -206,19 +235,24 @@ class TriggerView(View):
         if data is None:
             return
         seen = "Of this class in the whole run" if self._shown is None else "In the time in sight"
+        mean = significant(rate.mean, 5)
         drawn = shown.time.size
         points = (
             f"every one of {counted(shown.events, 'event')} is drawn"
             if drawn == shown.events
             else f"{drawn:,} of {counted(shown.events, 'event')} drawn; zoom in to see every event"
         )
+        if data.dateless:
+            points = f"{counted(data.dateless, 'event')} without a usable time not drawn" + (
+                f"; {points}" if shown.events else ""
+            )
         self.say(
             quantity=data.quantity,
             title=data.title,
             description=data.description,
             numbers=[
                 *([label, f"{number:,}", f"{COUNTS}, {label}"] for label, number in data.counts),
-                ["Mean rate of this class", f"{significant(rate.mean, 5)} Hz", seen],
+                ["Mean rate of this class", f"{mean} Hz" if rate.rate.size else mean, seen],
                 ["Event types", ", ".join(_type(code) for code in data.types) or "–", TYPES],
             ],
             note=points,
@@ -233,18 +267,15 @@ def zoomed(time: np.ndarray, ids: np.ndarray, start: float, end: float) -> Trigg
     return TriggerEvents(time[drawn], ids[drawn].astype("<f8"), int(inside.size))
 
 
+def _ends(time: np.ndarray) -> tuple[float, float]:
+    """Earliest and latest; no time at all without any."""
+    return (float(time.min()), float(time.max())) if time.size else (0.0, 0.0)
+
+
 def _lists(data: TriggerData) -> list[dict[str, object]]:
     lists: list[dict[str, object]] = []
     if data.wrong_count:
-        items = [
-            utc(moment, 6)
-            + (
-                f" ({duration(data.run_start - moment)} before the first event)"
-                if data.run_start is not None
-                else ""
-            )
-            for moment in data.wrong[:LISTED].tolist()
-        ]
+        items = [_wrong(time, data.run_start) for time in data.wrong[:LISTED].tolist()]
         lists.append(
             {
                 "title": f"{counted(data.wrong_count, 'event')} with wrong times",
@@ -252,9 +283,9 @@ def _lists(data: TriggerData) -> list[dict[str, object]]:
                 "items": _some(items, data.wrong_count),
             }
         )
-    if not data.negative.count:
+    if not data.negative.count and data.events.events:
         lists.append({"title": "No negative time step", "name": data.quantity, "items": []})
-    else:
+    elif data.negative.count:
         negative = data.negative
         order = np.argsort(negative.step)[:LISTED]
         items = [
@@ -270,6 +301,13 @@ def _lists(data: TriggerData) -> list[dict[str, object]]:
             }
         )
     return lists
+
+
+def _wrong(time: float, run_start: float | None) -> str:
+    if moment(time) is None:
+        return f"no date; {WRONG} in All contents has the number"
+    before = "" if run_start is None else f" ({duration(run_start - time)} before the first event)"
+    return utc(time, 6) + before
 
 
 def _some(items: list[str], count: int) -> list[str]:

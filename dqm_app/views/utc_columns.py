@@ -12,6 +12,18 @@ from dqm_db.content import RunHeader
 from dqm_db.quantities import describe
 
 LABEL = "{} in UTC"
+NO_DATES = "They are in All contents, as the file has them."
+
+
+def why_no_dates(header: RunHeader, what: str) -> str:
+    """Why none of the times of *what* can be placed in UTC, in words for people."""
+    reason = (
+        f"The times of {what} cannot be converted to UTC: the results file does not say when its "
+        "first event was."
+        if header.times.tai_minus_utc is None
+        else f"No time of {what} is a date between 1972 and 9999."
+    )
+    return f"{reason} {NO_DATES}"
 
 
 def with_utc(name: str, columns: Mapping[str, NDArray], header: RunHeader) -> dict[str, NDArray]:
