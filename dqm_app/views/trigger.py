@@ -234,7 +234,8 @@ class TriggerView(View):
         data = self._data
         if data is None:
             return
-        seen = "Of this class in the whole run" if self._shown is None else "In the time in sight"
+        whole = self._shown is None
+        seen = "Of this class in the whole run" if whole else "Of this class, while zoomed in"
         mean = significant(rate.mean, 5)
         drawn = shown.time.size
         points = (
@@ -252,7 +253,11 @@ class TriggerView(View):
             description=data.description,
             numbers=[
                 *([label, f"{number:,}", f"{COUNTS}, {label}"] for label, number in data.counts),
-                ["Mean rate of this class", f"{mean} Hz" if rate.rate.size else mean, seen],
+                [
+                    f"Mean rate {'of this class' if whole else 'in sight'}",
+                    f"{mean} Hz" if rate.rate.size else mean,
+                    seen,
+                ],
                 ["Event types", ", ".join(_type(code) for code in data.types) or "–", TYPES],
             ],
             note=points,

@@ -346,6 +346,8 @@ def test_rate_and_height_are_those_of_the_time_in_sight(sample_database):
     ids = view.times.source.data["id"]
     assert view.times.y_range.start < ids.min() <= ids.max() < view.times.y_range.end < 7_100
     numbers = {label: (value, note) for label, value, note in view.root.tags[0]["numbers"]}
-    assert numbers["Mean rate of this class"] == ("1000 Hz", "In the time in sight")
+    assert numbers["Mean rate in sight"] == ("1000 Hz", "Of this class, while zoomed in")
+    assert "Mean rate of this class" not in numbers
     view.times.x_range.update(start=0.0, end=2e13)
+    assert "Mean rate of this class" in str(view.root.tags[0]["numbers"])
     assert view.rate.source.data["rate"] is data.rate.rate
