@@ -25,7 +25,6 @@ VIEWS: Mapping[str, type[View]] = MappingProxyType(
             TemperatureView,
             PingPongView,
             ContentsView,
-            ContentsView,
         )
     }
 )
