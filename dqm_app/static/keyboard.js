@@ -28,7 +28,8 @@ views().slice(0, 9).forEach((view, index) => {
 const actions = new Map(KEYS.filter(([, , action]) => action !== null).flatMap(([keys, , action]) => keys.map((key) => [key, action])));
 
 addEventListener("keydown", (event) => {
-  const typing = event.target.closest?.("input, select, textarea, dialog[open], [contenteditable]");
+  const typing = event.target.closest?.("input, select, textarea, [contenteditable]")
+    ?? document.querySelector("dialog[open]");
   const shortcut = (event.ctrlKey || event.altKey) && !event.getModifierState("AltGraph");
   if (typing || shortcut || event.metaKey || event.defaultPrevented) return;
   const action = actions.get(event.key);
