@@ -20,6 +20,9 @@ class Request(DataModel):
     search = String(default="")
     """``{"seq": int, "camera": str, "text": str}``: list the runs that match."""
 
+    failures = String(default="")
+    """``{"seq": int, "camera": str}``: list what could not be stored; of all cameras: ""."""
+
     heartbeat = Int(default=0)
     """Counts up; the session copies it into ``Page.heartbeat``."""
 
@@ -38,5 +41,11 @@ class Page(DataModel):
 
     health = String(default="")
     """``{"state", "since", "text"}`` of the database, see ``dqm_app.service.Health``."""
+
+    pull = String(default="")
+    """The last pull in brief, see ``dqm_app.pulls.PullState.sign``; empty when there is nothing."""
+
+    failures = String(default="")
+    """Answer to a request for them: ``{"seq"}`` and ``dqm_app.pulls.listing``, or ``"error"``."""
 
     heartbeat = Int(default=0)

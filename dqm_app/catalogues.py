@@ -92,6 +92,19 @@ class CameraRuns:
             raise KeyError(run)
         return tuple(self._columns[name][index].item() for name in VERSION_COLUMNS)
 
+    def same_as(self, other: CameraRuns | None) -> bool:
+        """Whether *other* is the same camera with the same runs, none of them replaced."""
+        return (
+            other is not None
+            and self.name == other.name
+            and self._columns.keys() == other._columns.keys()
+            # as bytes: a time that is not known equals itself
+            and all(
+                values.tobytes() == other._columns[name].tobytes()
+                for name, values in self._columns.items()
+            )
+        )
+
     def search(self, text: str, limit: int) -> Found:
         """Runs whose number or start (``YYYY-MM-DD HH:MM``, UTC) contains every word of *text*.
 
@@ -132,13 +145,18 @@ class Catalogues(Mapping[str, CameraRuns]):
     def __init__(self, cameras: Iterable[CameraRuns] = ()) -> None:
         self._cameras = {camera.name: camera for camera in cameras}
 
-    @classmethod
-    def read(cls, snapshot: Snapshot) -> Catalogues:
-        """All catalogues of the database; cameras without runs are left out."""
+    def renewed(self, snapshot: Snapshot) -> Catalogues:
+        """All catalogues of the database; cameras without runs are left out.
+
+        A camera that is as it was stays the same object, and so does all when nothing changed: most
+        transactions are those of a puller that found nothing new.
+        """
         catalogues = ((name, snapshot.catalogue(name)) for name in snapshot.cameras())
-        return cls(
-            CameraRuns(name, catalogue.columns) for name, catalogue in catalogues if len(catalogue)
-        )
+        read = (CameraRuns(name, found.columns) for name, found in catalogues if len(found))
+        known = self._cameras
+        cameras = [known[new.name] if new.same_as(known.get(new.name)) else new for new in read]
+        same = len(cameras) == len(known) and all(known.get(c.name) is c for c in cameras)
+        return self if same else Catalogues(cameras)
 
     def __getitem__(self, name: str) -> CameraRuns:
         return self._cameras[name]

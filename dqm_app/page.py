@@ -15,6 +15,7 @@ from dqm_app.theme import themes
 from dqm_app.views import VIEWS
 
 BOKEHJS = "js/bokeh.min.js"  # without the bundles for widgets, tables, WebGL and MathJax
+SCRIPTS_ON_DEMAND = ("failures.js",)
 _SERVICE = "dqm_service"
 
 
@@ -52,6 +53,7 @@ def _variables(request: Any) -> dict[str, Any]:
         "assets": f"{root}/{ASSETS}",
         "bokehjs": f"{root}/static/{StaticHandler.append_version(BOKEHJS)}",
         "scripts": addresses("js"),
+        "scripts_on_demand": SCRIPTS_ON_DEMAND,
         "styles": addresses("css"),
         "views": {name: view.title for name, view in VIEWS.items()},
         "themes": {name: theme.css_variables() for name, theme in themes().items()},

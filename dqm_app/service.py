@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 from dqm_app.cache import ByteCache
 from dqm_app.catalogues import Catalogues
+from dqm_app.pulls import PullState, PullWatch
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import DatabaseUnavailable, DQMError, NoDataYet
 from dqm_db.reader import Snapshot
@@ -71,8 +72,8 @@ class Watcher(Protocol):
     def database_changed(self) -> None:
         """The health or the catalogues are new; called on the event loop."""
 
-    def health_changed(self) -> None:
-        """Only the health is new, and nothing needs to be read again."""
+    def status_changed(self) -> None:
+        """Only the health or the last pull is new, and nothing needs to be read again."""
 
     def close(self) -> None:
         """The page is gone."""
@@ -111,6 +112,7 @@ class Service:
         self._deadlines: set[asyncio.Timeout] = set()
         self._answered = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
+        self._pulls = PullWatch(self._run_aside, self._tell_status)
         self._trim_handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -121,6 +123,7 @@ class Service:
         """Stop watching and close the database; reads that wait are cancelled."""
         if self._watch is not None:
             self._watch.cancel()
+        self._pulls.close()
         if self._trim_handle is not None:
             self._trim_handle.cancel()
         for threads in (self._threads, self._searchers):
@@ -155,6 +158,11 @@ class Service:
         if self._slow_since and self._health.state in (State.OK, State.EMPTY):
             return Health(State.WAITING, self._slow_since[0])
         return self._health
+
+    @property
+    def pulls(self) -> PullState:
+        """The last pull and the number of failures, as of a moment ago."""
+        return self._pulls.state
 
     @property
     def sessions(self) -> int:
@@ -226,18 +234,26 @@ class Service:
             slow.cancel()
             self._waits_no_more(since)
 
+    async def _run_aside(self, loader: Callable[[Snapshot], T]) -> T:
+        # as `run`, but no page waits for it: it may take its time without a word about it
+        database = self._database
+        if database is None or self._health.state is State.DOWN:
+            raise DatabaseUnavailable(self._health.text or "the database is not open yet")
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: _read(database, loader))
+
     def compute(self, function: Callable[[], T]) -> Awaitable[T]:
         """The result of *function*, which does not use the database, run in a thread."""
         return asyncio.get_running_loop().run_in_executor(self._searchers, function)
 
     def _waits(self, since: float) -> None:
         self._slow_since.append(since)
-        self._tell_health()
+        self._tell_status()
 
     def _waits_no_more(self, since: float) -> None:
         if since in self._slow_since:
             self._slow_since.remove(since)
-            self._tell_health()
+            self._tell_status()
 
     def _was_read(self, key: Hashable, future: asyncio.Future) -> None:
         del self._reading[key]
@@ -267,9 +283,9 @@ class Service:
         for watcher in list(self._watchers.values()):
             watcher.database_changed()
 
-    def _tell_health(self) -> None:
+    def _tell_status(self) -> None:
         for watcher in list(self._watchers.values()):
-            watcher.health_changed()
+            watcher.status_changed()
 
     async def _look(self) -> bool:
         """Whether the health or the catalogues changed."""
@@ -287,13 +303,15 @@ class Service:
             transaction = database.last_transaction()
             if transaction == self._seen and self._health.state in (State.OK, State.EMPTY):
                 return False
-            self.catalogues = await self._read(Catalogues.read)
+            before = self.catalogues
+            self.catalogues = await self._read(before.renewed)
             self._seen = transaction
+            self._pulls.look()
             if self.catalogues:
-                self._set_health(State.OK)
+                new_health = self._set_health(State.OK)
             else:
-                self._set_health(State.EMPTY, "No run has been ingested yet.")
-            return True
+                new_health = self._set_health(State.EMPTY, "No run has been ingested yet.")
+            return new_health or self.catalogues is not before
         except NoDataYet as error:
             self._seen = None
             return self._set_health(State.EMPTY, _sentence(error))

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -31,6 +32,7 @@ from dqm_app.header import facts
 from dqm_app.newest import NewestOnly
 from dqm_app.pages import Shown, Wish, another_quantity, read_page
 from dqm_app.plots.pixels import PixelSource
+from dqm_app.pulls import PullState, listing
 from dqm_app.service import Service
 from dqm_app.theme import themes
 from dqm_app.views import VIEWS
@@ -73,13 +75,16 @@ class Session:
         self._shown: Shown | None = None
         self._pages = NewestOnly(self._serve_page)
         self._searches = NewestOnly(self._serve_search)
-        self._healths = NewestOnly(self._serve_health)
+        self._failures = NewestOnly(self._serve_failures)
+        self._statuses = NewestOnly(self._serve_status)
+        self._pulls = PullState()
         self._fetches: dict[str, NewestOnly[Callable[[], Awaitable[None]]]] = {}
 
         for root in (self._request, self._page, *self._containers.values()):
             document.add_root(root)
         self._request.on_change("address", lambda _attr, _old, new: self._asked(new))
         self._request.on_change("search", lambda _attr, _old, new: self._searches.ask(new))
+        self._request.on_change("failures", lambda _attr, _old, new: self._failures.ask(new))
         self._request.on_change(
             "heartbeat", lambda _attr, _old, new: self._page.update(heartbeat=new)
         )
@@ -91,7 +96,7 @@ class Session:
 
     def _asked(self, text: str) -> None:
         if not self._page.health:
-            self._send_health()
+            self._send_status()
         self._wish = Wish.parse(text)
         self._pages.ask(self._wish)
 
@@ -102,14 +107,14 @@ class Session:
         if self._wish is not None:
             self._pages.ask(self._wish)
 
-    def health_changed(self) -> None:
-        """Say how the database is, also while a read for the page hangs."""
+    def status_changed(self) -> None:
+        """Say how the database and the puller are, also while a read for the page hangs."""
         if self._wish is not None:
-            self._healths.ask(None)
+            self._statuses.ask(None)
 
     def close(self) -> None:
         """Stop what is being done for the page: it is gone."""
-        for requests in (self._pages, self._searches, self._healths):
+        for requests in (self._pages, self._searches, self._failures, self._statuses):
             requests.cancel()
         for fetches in self._fetches.values():
             fetches.cancel()
@@ -230,7 +235,7 @@ class Session:
 
     def _answer(self, wish: Wish, message: str, *, failed: bool = False) -> None:
         """Tell the page what is shown now; *message* says what was asked for and could not be."""
-        self._send_health()
+        self._send_status()
         level = "error" if failed else "warning"
         state: dict[str, Any] = {
             "seq": wish.seq,
@@ -285,13 +290,17 @@ class Session:
         )
         return described
 
-    def _send_health(self) -> None:
-        health = self._service.health
+    def _send_status(self) -> None:
+        health, pulls = self._service.health, self._service.pulls
         text = json.dumps({"state": health.state, "since": health.since, "text": health.text})
         self._page.update(health=text)
+        if pulls != self._pulls:  # compared here, since what is sent has the time of sending
+            self._pulls = pulls
+            sign = pulls.sign(self._service.settings.pull_stale, time.time())
+            self._page.update(pull=json.dumps(sign))
 
-    async def _serve_health(self, _nothing: None) -> None:
-        await self._locked(self._send_health)
+    async def _serve_status(self, _nothing: None) -> None:
+        await self._locked(self._send_status)
 
     # ---- searches ------------------------------------------------------------------------------
 
@@ -305,6 +314,20 @@ class Session:
             answer |= {"rows": found.rows, "matching": found.matching, "total": found.total}
         if not self._searches.overtaken:
             await self._locked(lambda: self._page.update(runs=json.dumps(answer)))
+
+    # ---- files that could not be stored --------------------------------------------------------
+
+    async def _serve_failures(self, text: str) -> None:
+        wanted = json.loads(text)
+        camera = str(wanted["camera"])
+        answer: dict[str, Any]
+        try:
+            answer = await self._service.run(lambda snap: listing(snap, camera, time.time()))
+        except DQMError as error:
+            answer = {"error": f"This could not be read: {error}."}
+        answer["seq"] = int(wanted["seq"])
+        if not self._failures.overtaken:
+            await self._locked(lambda: self._page.update(failures=json.dumps(answer)))
 
     # ---- views that ask for more ---------------------------------------------------------------
 

@@ -44,6 +44,10 @@ class DashboardSettings(BaseSettings):
         0.5, gt=0, le=10, description="Seconds between two looks for new data."
     )
 
+    pull_stale: float = Field(
+        7200.0, gt=0, description="Seconds after which a page warns that the last pull is old."
+    )
+
     @field_validator("allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:

@@ -32,6 +32,14 @@ export function duration(seconds) {
   return `${Math.floor(whole / 3600)} h ${pad(Math.floor((whole % 3600) / 60))} min`;
 }
 
+/** Seconds as "just now", "3 min ago", "2 h ago" or "5 days ago", rounded down. */
+export function ago(seconds) {
+  if (seconds < 60) return "just now";
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h ago`;
+  return `${count(Math.floor(seconds / 86_400))} days ago`;
+}
+
 export function bytes(value) {
   if (value == null) return UNKNOWN;
   if (value < 1e3) return `${value} B`;

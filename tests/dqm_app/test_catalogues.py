@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from synthetic_runs import a_run
 
 from dqm_app.catalogues import CameraRuns, Catalogues
+from dqm_db.ingestion import Pull
 from dqm_db.storage import open_database
 from dqm_db.writer import open_writer
 
@@ -76,7 +77,7 @@ def test_unknown_values_are_none():
 def test_a_replaced_run_has_another_identity(file_settings):
     def identity() -> tuple:
         with open_database(file_settings) as database, database.snapshot() as snapshot:
-            return Catalogues.read(snapshot)["NectarCAMQM"].identity(6001)
+            return Catalogues().renewed(snapshot)["NectarCAMQM"].identity(6001)
 
     with open_writer(file_settings) as writer:
         writer.store_run(a_run(6001), None)
@@ -98,7 +99,31 @@ def test_cameras_without_runs_are_left_out(file_settings):
         writer.store_run(a_run(6001, "B"), None)
         writer.delete_run("A", 6001)
     with open_database(file_settings) as database, database.snapshot() as snapshot:
-        assert list(Catalogues.read(snapshot)) == ["B"]
+        assert list(Catalogues().renewed(snapshot)) == ["B"]
+
+
+def test_what_did_not_change_stays_the_same_object(file_settings):
+    with open_writer(file_settings) as writer:
+
+        def renewed(catalogues: Catalogues) -> Catalogues:
+            with writer.database.snapshot() as snapshot:
+                return catalogues.renewed(snapshot)
+
+        writer.store_run(a_run(6001, "A"), None)
+        writer.store_run(a_run(6001, "B"), None)
+        first = renewed(Catalogues())
+        writer.note_pull(Pull(1.0, 2.0))
+        assert renewed(first) is first
+        writer.store_run(a_run(6002, "B"), None)
+        second = renewed(first)
+        assert second["A"] is first["A"]
+        assert 6002 in second["B"]
+        assert 6002 not in first["B"]
+        writer.store_run(a_run(6002, "B", seed=1), None, replace=True)
+        third = renewed(second)
+        assert third["B"].identity(6002) != second["B"].identity(6002)
+        writer.delete_run("A", 6001)
+        assert list(renewed(third)) == ["B"]
 
 
 def test_the_default_camera_took_data_last():

@@ -10,8 +10,10 @@ import pytest
 from fake_database import SETTINGS, FakeDatabase, until
 from synthetic_runs import a_run
 
+from dqm_app.pulls import PullState
 from dqm_app.service import Service, State, trim_memory
 from dqm_db.errors import DatabaseUnavailable, ForeignDatabase
+from dqm_db.ingestion import Failure, Pull
 from dqm_db.storage import open_database
 from dqm_db.writer import Writer, open_writer
 
@@ -22,10 +24,14 @@ class Recorder:
     def __init__(self, service: Service) -> None:
         self.service = service
         self.states: list[State] = []
+        self.pulls: list[PullState] = []
         self.closed = False
 
     def database_changed(self) -> None:
         self.states.append(self.service.health.state)
+
+    def status_changed(self) -> None:
+        self.pulls.append(self.service.pulls)
 
     def close(self) -> None:
         self.closed = True
@@ -79,11 +85,45 @@ def test_without_a_new_transaction_nothing_is_read(writer):
     database = FakeDatabase(writer)
 
     async def scenario(service: Service) -> None:
-        await until(lambda: service.health.state is State.OK)
+        await until(lambda: database.snapshots == 2)  # the catalogues, and the last pull
         await asyncio.sleep(0.2)
-        assert database.snapshots == 1
+        assert database.snapshots == 2
 
     serving(database, scenario)
+
+
+def test_a_pull_that_found_nothing_is_not_taken_for_new_runs(writer):
+    writer.store_run(a_run(6001), None)
+    database = FakeDatabase(writer)
+
+    async def scenario(service: Service) -> None:
+        recorder = Recorder(service)
+        service.subscribe("id", recorder)
+        await until(lambda: database.snapshots == 2)
+        told, catalogues = list(recorder.states), service.catalogues
+        for number in range(3):
+            writer.note_pull(Pull(number, number + 1.0))
+            await until(lambda: service.pulls.pull == Pull(number, number + 1.0))  # noqa: B023
+        assert recorder.states == told
+        assert service.catalogues is catalogues
+        assert [state.pull.finished for state in recorder.pulls] == [1.0, 2.0, 3.0]
+        writer.note_pull(Pull(2.0, 3.0))  # a transaction, the same pull
+        before = database.snapshots
+        await until(lambda: database.snapshots == before + 2)
+        await asyncio.sleep(0.05)
+        assert len(recorder.pulls) == 3
+
+    serving(database, scenario)
+
+
+def test_a_first_file_that_fails_is_known_although_there_are_no_runs(writer):
+    async def scenario(service: Service) -> None:
+        await until(lambda: service.health.state is State.EMPTY)
+        writer.note_failure(Failure("NectarCAMQM", 6001, "a", "Corrupt", "bad", 2, 1.0, 2.0, None))
+        await until(lambda: service.pulls.quarantined == 1)
+        assert service.health.state is State.EMPTY
+
+    serving(FakeDatabase(writer), scenario)
 
 
 def test_a_database_that_goes_and_comes_back(writer):

@@ -21,6 +21,7 @@ from dqm_app.service import Service, State
 from dqm_app.session import Session
 from dqm_app.views.base import QuantityChoice, Unavailable, View
 from dqm_db.errors import DatabaseUnavailable
+from dqm_db.ingestion import Failure, Pull
 from dqm_db.writer import Writer, open_writer
 
 
@@ -148,6 +149,7 @@ def browse(monkeypatch, writer) -> Callable:
             service.start()
             try:
                 await until(lambda: service.health.state in (State.OK, State.EMPTY))
+                await until(lambda: database.snapshots == 2)  # the last pull was looked for too
                 await scenario(service, database, gate)
             finally:
                 gate.set()
@@ -394,6 +396,60 @@ def test_search(browse):
         page.request.search = json.dumps({**ask, "seq": 2, "camera": "unknown"})
         await until(lambda: json.loads(page.page.runs)["seq"] == 2)
         assert json.loads(page.page.runs)["rows"] == []
+
+    browse(scenario)
+
+
+def test_a_heartbeat_of_cron_changes_the_sign_of_the_pull_and_nothing_else(browse, writer):
+    async def scenario(service, database, _gate):
+        page, other = Page(service), Page(service)
+        await page.show(run=6001)
+        await other.show()
+        assert page.page.pull == "", "there was no pull"
+        sent = []
+        for name in ("state", "quantities", "health", "pull", "failures"):
+            page.page.on_change(name, lambda name, _old, _new: sent.append(name))
+        loads, snapshots = len(FirstView.loads), database.snapshots
+        for number in range(1, 4):
+            writer.note_pull(Pull(number, number + 1.0, exit_code=1))
+            await until(lambda: len(sent) == number)  # noqa: B023
+        await asyncio.sleep(0.05)
+        assert sent == ["pull"] * 3
+        assert len(FirstView.loads) == loads
+        assert database.snapshots <= snapshots + 6, "two a transaction, for all pages together"
+        for sign in (json.loads(page.page.pull), json.loads(other.page.pull)):
+            assert (sign["at"], sign["outcome"], sign["quarantined"]) == (4.0, "partly", 0)
+            assert sign["stale"] == SETTINGS.pull_stale
+        later = Page(service)
+        await later.show(run=6001)
+        assert json.loads(later.page.pull)["at"] == 4.0
+
+    browse(scenario)
+
+
+def test_failures_are_sent_when_they_are_asked_for(browse, writer):
+    writer.note_failure(Failure("NectarCAMQM", 8001, "a", "Corrupt", "bad", 2, 1.0, 2.0, None))
+    writer.note_failure(Failure("Other", 8001, "a", "Corrupt", "bad", 2, 1.0, 2.0, None))
+
+    async def scenario(service, database, _gate):
+        page = Page(service)
+        await page.show(run=6001)
+        await until(lambda: page.page.pull != "")
+        assert json.loads(page.page.pull)["quarantined"] == 2
+        assert page.page.failures == ""
+
+        async def ask(seq: int, camera: str) -> dict:
+            page.request.failures = json.dumps({"seq": seq, "camera": camera})
+            await until(lambda: json.loads(page.page.failures or '{"seq": 0}')["seq"] == seq)
+            return json.loads(page.page.failures)
+
+        answer = await ask(1, "Other")
+        assert [row["camera"] for row in answer["rows"]] == ["Other"]
+        assert answer["cameras"] == {"NectarCAMQM": 1, "Other": 1}
+        database.error = DatabaseUnavailable("it is down")
+        assert (await ask(2, ""))["error"] == "This could not be read: it is down."
+        database.error = None
+        assert len((await ask(3, ""))["rows"]) == 2
 
     browse(scenario)
 
