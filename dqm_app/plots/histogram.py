@@ -17,7 +17,7 @@ from bokeh.models import (
 from bokeh.models.annotations import BoxAnnotation, Span
 
 from dqm_app.plots.frame import AxisSpec, PlotFrame
-from dqm_app.plots.numbers import significant
+from dqm_app.plots.numbers import alike
 from dqm_app.plots.pixels import PixelValues, widened
 from dqm_app.plots.tips import tip
 from dqm_app.theme import Theme
@@ -124,9 +124,9 @@ class ValueHistogram(PlotFrame):
         )
         self.x_axis.axis_label = _axis_label(data)
         self._place(numbers.mean, numbers.median, numbers.std)
+        mean, median, std = alike(numbers.std, numbers.mean, numbers.median, numbers.std)
         self.title.text = (
-            f"mean {significant(numbers.mean)}   median {significant(numbers.median)}"
-            f"   std {significant(numbers.std)}{unit}   ({numbers.pixels} pixels)"
+            f"mean {mean}   median {median}   std {std}{unit}   ({numbers.pixels:,} pixels)"
             if numbers.pixels
             else ""
         )

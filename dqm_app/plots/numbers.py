@@ -27,6 +27,20 @@ def significant(value: float, digits: int = 6) -> str:
     return text.replace("-", "−")
 
 
+def alike(std: float, *values: float) -> tuple[str, ...]:
+    """*values* to the same decimals: as many as give their standard deviation three digits.
+
+    >>> alike(82.2446, 4337.6234, 4334.5912, 82.2446)
+    ('4337.6', '4334.6', '82.2')
+    """
+    largest = max(abs(value) for value in (*values, std))
+    if not 0 < std <= largest < 1e15:  # nothing varies, or nothing is known
+        return tuple(significant(value) for value in values)
+    most = 15 - max(0, math.ceil(math.log10(largest)))  # what float64 holds
+    decimals = max(0, min(2 - math.floor(math.log10(std)), most))
+    return tuple(f"{value:.{decimals}f}".replace("-", "−") for value in values)
+
+
 def moments(seconds: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which of these unix seconds are a moment in UTC: finite, and between 1972 and 9999."""
     with np.errstate(invalid="ignore"):

@@ -18,7 +18,7 @@ from bokeh.models import (
 from numpy.typing import NDArray
 
 from dqm_app.plots.frame import AxisSpec, PlotFrame
-from dqm_app.plots.numbers import significant
+from dqm_app.plots.numbers import alike
 from dqm_app.plots.options import plot_options
 from dqm_app.plots.pixels import widened
 from dqm_app.plots.thinning import Buckets
@@ -191,7 +191,7 @@ class Distribution(PlotFrame):
             "count": data.counts,
         }
         unit = f" {data.unit}" if data.unit else ""
-        mean, median, std = (significant(number) for number in data.statistics)
+        mean, median, std = alike(data.statistics[2], *data.statistics)
         self.title.text = (
             f"mean {mean}   median {median}   std {std}{unit}   ({data.finite:,} values)"
         )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dqm_app.plots.numbers import counted, significant
+from dqm_app.plots.numbers import alike, counted
 from dqm_app.plots.options import plot_options
 from dqm_app.plots.pixels import ABSENT, BAD, PixelValues
 from dqm_db.content import RunHeader
@@ -62,6 +62,7 @@ def pixel_info(data: PixelValues) -> dict[str, Any]:
     absent = int((data.state == ABSENT).sum())
     numbers, unit = data.statistics, f" {data.unit}" if data.unit else ""
     percent = f"{100 * plot_options().bad_fraction:g} %"
+    low, high = alike(numbers.std, numbers.low, numbers.high)
     # the range of the colours may be that of all pixels
     counted_pixels = "" if data.statistics.all_pixels else "good pixels: "
     return {
@@ -78,8 +79,8 @@ def pixel_info(data: PixelValues) -> dict[str, Any]:
             "absentText": f"{counted(absent, 'absent pixel')} (not read out)",
         },
         "numbers": [
-            [f"{counted_pixels}min", significant(numbers.low) + unit],
-            ["max", significant(numbers.high) + unit],
+            [f"{counted_pixels}min", low + unit],
+            ["max", high + unit],
         ],
         "range": {
             "auto": list(data.auto),

@@ -154,7 +154,11 @@ def test_the_histogram_shows_counts_and_statistics(plots):
     assert same(histogram.source.data["left"], data.histogram.edges[:-1])
     assert histogram._mean.location == data.statistics.mean
     assert histogram._median.location == data.statistics.median
-    assert "1854 pixels" in histogram.title.text
+    numbers = data.statistics
+    assert histogram.title.text == (
+        f"mean {numbers.mean:.1f}   median {numbers.median:.1f}   std {numbers.std:.1f} ADC counts"
+        "   (1,854 pixels)"
+    )
     assert "1 below" in histogram.x_axis.axis_label
 
 

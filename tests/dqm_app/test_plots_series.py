@@ -13,7 +13,7 @@ from plot_runs import same
 
 from dqm_app.plots.curves import Curves
 from dqm_app.plots.event_times import EventTimesPlot
-from dqm_app.plots.numbers import counted, duration, significant, utc
+from dqm_app.plots.numbers import alike, counted, duration, significant, utc
 from dqm_app.plots.options import plot_options
 from dqm_app.plots.series import Series
 from dqm_app.plots.temperature import TemperatureTrend, Trend
@@ -186,6 +186,23 @@ def test_a_matrix_is_summed_up_column_by_column():
 )
 def test_numbers_have_as_many_digits_as_say_something(value, text):
     assert significant(value) == text
+
+
+@pytest.mark.parametrize(
+    ("std", "values", "texts"),
+    [
+        (82.2446, (4337.62, 4334.59, 82.2446), ("4337.6", "4334.6", "82.2")),
+        (0.01234, (-25.1, 25.0), ("−25.1000", "25.0000")),
+        (5000.0, (12345.6, 5000.0), ("12346", "5000")),
+        (0.05, (1.75e9, 1.75e9 + 0.25), ("1750000000.0000", "1750000000.2500")),
+        (1e-20, (5.0,), ("5.00000000000000",)),
+        (0.0, (3.0, 0.0), ("3", "0")),
+        (math.nan, (math.nan,), ("–",)),
+        (math.inf, (1e300, 2.0), ("1e+300", "2")),
+    ],
+)
+def test_numbers_that_belong_together_have_the_same_decimals(std, values, texts):
+    assert alike(std, *values) == texts
 
 
 def test_times_are_written_as_utc():
