@@ -149,6 +149,11 @@ class Provenance:
     source_modified: float | None = None
     attempts: int = 1
 
+    @property
+    def has_original(self) -> bool:
+        """Whether the run was read from a file, and not from a database that keeps none."""
+        return self.results_name != ""
+
 
 @dataclass(frozen=True, slots=True)
 class RunHeader:

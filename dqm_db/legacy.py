@@ -175,7 +175,8 @@ def open_legacy(settings: DatabaseSettings, url: str) -> LegacyDatabase:
     except ConfigurationError as error:
         reason = error.__cause__ or error
         raise ConfigurationError(
-            f"{shown(url)} is not the address of a database that can be opened here: {reason}"
+            f"{shown(url)} is not the address of a database that can be opened here: "
+            f"{shown(str(reason))}"
         ) from error
 
 

@@ -58,7 +58,13 @@ class Ingestion(Persistent):
 
 
 class Camera(Persistent):
-    """All that is stored of one camera."""
+    """All that is stored of one camera.
+
+    ``rebuild`` exists while catalogue and trends are computed anew (`dqm_db.rebuilding`): the ones
+    that grow, below a camera without runs.
+    """
+
+    rebuild: Camera | None = None
 
     def __init__(self, name: str) -> None:
         self.name: str = name

@@ -120,7 +120,7 @@ class _Change:
 
     def add(self, rows: Sequence[_Row]) -> None:
         def change(camera: Camera) -> bool:
-            new = camera.rebuild
+            new = _growing(camera)
             for row in rows:
                 if row.header is not None:
                     catalogue.put_row(new.catalogue, row.header)
@@ -129,8 +129,9 @@ class _Change:
             return trends.needs_folding(new.trends)
 
         def fold(camera: Camera) -> bool:
-            trends.fold(camera.rebuild.trends)
-            return trends.needs_folding(camera.rebuild.trends)
+            new = _growing(camera)
+            trends.fold(new.trends)
+            return trends.needs_folding(new.trends)
 
         is_full = self._commit("add runs", change)
         while is_full:
@@ -138,8 +139,8 @@ class _Change:
 
     def finish(self) -> None:
         def change(camera: Camera) -> None:
-            camera.catalogue = camera.rebuild.catalogue
-            camera.trends = camera.rebuild.trends
+            new = _growing(camera)
+            camera.catalogue, camera.trends = new.catalogue, new.trends
             del camera.rebuild
 
         self._commit("finish", change)
@@ -156,7 +157,13 @@ class _Change:
         def change_camera(connection: Connection) -> T:
             return change(checked_root(connection, url).cameras[self._name])
 
-        return self._writer._commit(f"rebuild trends of {self._name}: {step}", change_camera)
+        return self._writer.commit(f"rebuild trends of {self._name}: {step}", change_camera)
+
+
+def _growing(camera: Camera) -> Camera:
+    if camera.rebuild is None:
+        raise AssertionError("the rebuild has not begun")  # the writer lock is held
+    return camera.rebuild
 
 
 def _read(

@@ -103,8 +103,8 @@ class Writer:
 
     def prepare(self) -> None:
         """Make our root in an empty database; migrate an older schema step by step."""
-        self._commit("prepare", _make_root)
-        while self._commit("migrate", self._migrate):
+        self.commit("prepare", _make_root)
+        while self.commit("migrate", self._migrate):
             LOG.info("migrated the database towards schema %d", SCHEMA)
 
     def stored(self, camera: str, run: int) -> RunHeader | None:
@@ -149,7 +149,7 @@ class Writer:
             ingestion.drop_failure(root, header.camera, header.run)
             return trends.needs_folding(camera.trends)
 
-        if self._commit(f"store {header.camera} run {header.run}", put):
+        if self.commit(f"store {header.camera} run {header.run}", put):
             try:
                 self.fold_trends(header.camera)
             except WriteFailed as error:  # the run is stored; the next one folds again
@@ -180,7 +180,7 @@ class Writer:
             if instead is not None:
                 ingestion.put_failure(root, instead)
 
-        self._commit(f"delete {camera} run {run}", drop)
+        self.commit(f"delete {camera} run {run}", drop)
 
     def confirm_source(self, camera: str, run: int, provenance: Provenance) -> None:
         """Remember that the run's file at its source is now another one with the same results.
@@ -199,7 +199,7 @@ class Writer:
             stored.header = pack_header(header)
             catalogue.put_row(found.catalogue, header)
 
-        self._commit(f"confirm the source of {camera} run {run}", confirm)
+        self.commit(f"confirm the source of {camera} run {run}", confirm)
 
     def note_failure(self, failure: ingestion.Failure) -> None:
         """Remember that a file could not be stored."""
@@ -207,7 +207,7 @@ class Writer:
         def note(connection: Connection) -> None:
             ingestion.put_failure(self._root(connection), failure)
 
-        self._commit(f"failure of {failure.camera} run {failure.run}", note)
+        self.commit(f"failure of {failure.camera} run {failure.run}", note)
 
     def forget_failure(self, camera: str, run: int) -> bool:
         """Forget that a file could not be stored: the next pull tries it; whether it had failed."""
@@ -215,7 +215,7 @@ class Writer:
         def forget(connection: Connection) -> bool:
             return ingestion.drop_failure(self._root(connection), camera, run)
 
-        return self._commit(f"release {camera} run {run}", forget)
+        return self.commit(f"release {camera} run {run}", forget)
 
     def note_pull(self, pull: ingestion.Pull) -> None:
         """Remember when files were last looked for, and what came of it."""
@@ -223,7 +223,7 @@ class Writer:
         def note(connection: Connection) -> None:
             ingestion.put_pull(self._root(connection), pull)
 
-        self._commit("pull", note)
+        self.commit("pull", note)
 
     def fold_trends(self, camera: str) -> None:
         """Fold full blocks of statistics, one transaction each."""
@@ -234,7 +234,7 @@ class Writer:
                 trends.fold(stored)
             return trends.needs_folding(stored)
 
-        while self._commit(f"fold trends of {camera}", fold):
+        while self.commit(f"fold trends of {camera}", fold):
             pass
 
     def _migrate(self, connection: Connection) -> bool:
@@ -244,8 +244,19 @@ class Writer:
     def _root(self, connection: Connection) -> Root:
         return checked_root(connection, shown(self.database.settings.db_url))
 
-    def _commit(self, note: str, change: Callable[[Connection], T]) -> T:
-        """Run *change* in one transaction; again from the start when it conflicts."""
+    def commit(self, note: str, change: Callable[[Connection], T]) -> T:
+        """Run *change* in one transaction; again from the start when it conflicts.
+
+        *note* says what it is for, in the transaction and in errors: "store …".
+
+        Raises
+        ------
+        WriteFailed
+            Nothing of it was stored.
+        DatabaseUnavailable, ReadOnlyDatabase
+        Exception
+            What *change* raises; nothing was stored then either.
+        """
         for attempt in range(1, RETRIES + 1):
             manager = transaction.TransactionManager(explicit=True)
             try:

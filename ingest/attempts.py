@@ -73,11 +73,12 @@ class Ledger:
         row = None if catalogue is None else catalogue.position(found.run)
         if catalogue is not None and row is not None:
             names = ("size", "adler32", "modified")
-            stored = (catalogue.columns[name][row].item() for name in names)
-            if not _differs(found.file, *stored):
-                return Decision.KNOWN
-            if not update:
-                return Decision.CHANGED
+            size, adler32, modified = (catalogue.columns[name][row].item() for name in names)
+            if size:  # else it was imported from a database that keeps no files: this is the file
+                if not _differs(found.file, size, adler32, modified):
+                    return Decision.KNOWN
+                if not update:
+                    return Decision.CHANGED
         failure = self.failure(found)
         if failure is None or not is_same_file(failure, found.file):
             return Decision.FETCH

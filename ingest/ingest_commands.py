@@ -18,14 +18,21 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from dqm_db.errors import NoDataYet, WriteFailed
 from dqm_db.settings import DatabaseSettings, load
 from ingest.errors import NoInputFiles, printable
-from ingest.options import EXIT_CODES, camera_of, camera_option, database_option, workers_option
+from ingest.options import (
+    EXIT_CODES,
+    RunRangesType,
+    camera_of,
+    camera_option,
+    database_option,
+    workers_option,
+)
 from ingest.outcomes import Status
 
 if TYPE_CHECKING:
@@ -39,25 +46,6 @@ if TYPE_CHECKING:
     from ingest.stopping import StopRequest
 
 SOME_FAILED = 1
-
-
-class RunRangesType(click.ParamType):
-    """``6000-6100,6200``."""
-
-    name = "runs"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> RunRanges:
-        """Parse it, or fail as click does."""
-        from ingest.finding import RunRanges
-
-        if isinstance(value, RunRanges):
-            return value
-        try:
-            return RunRanges.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
 
 
 @click.command(epilog=EXIT_CODES)
@@ -375,6 +363,7 @@ def reparse(
             writer,
             runs,
             force=force,
+            every=every,
             workers=_workers(options.ingest_workers, len(runs)),
             stop=stop,
         )

@@ -197,7 +197,7 @@ def _import_run(
     if is_same:
         return outcome(Status.SKIPPED)
     if stored is not None and not force:
-        loss = " and its original is lost" if has_original(stored.provenance) else ""
+        loss = " and its original is lost" if stored.provenance.has_original else ""
         return outcome(
             Status.REFUSED,
             f"{one.camera} run {one.run} is stored with other contents "
@@ -212,11 +212,6 @@ def _import_run(
     except (DQMError, ValueError, TypeError) as error:
         return failed(source, error, one.camera, one.run)
     return outcome(Status.STORED if stored is None else Status.REPLACED)
-
-
-def has_original(provenance: Provenance) -> bool:
-    """Whether the run was read from a file, which is stored with it."""
-    return provenance.results_name != ""
 
 
 def to_hdus(entry: Mapping[str, object]) -> dict[str, RawHDU]:
@@ -298,7 +293,7 @@ def _compare(database: Database, content: RunContent) -> tuple[RunHeader | None,
             stored = snapshot.header(header.camera, header.run)
             if stored.provenance.results_sha256 == header.provenance.results_sha256:
                 return stored, True
-            return stored, has_original(stored.provenance) and _is_stored(snapshot, content)
+            return stored, stored.provenance.has_original and _is_stored(snapshot, content)
     except NoDataYet:  # a dry run before anything was stored
         return None, False
 

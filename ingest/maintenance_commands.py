@@ -19,8 +19,8 @@ from dqm_db.errors import WriteFailed
 from dqm_db.settings import DatabaseSettings
 from dqm_db.urls import file_path, shown
 from ingest.errors import NoInputFiles, one_line, printable
-from ingest.ingest_commands import SOME_FAILED, RunRangesType
-from ingest.options import EXIT_CODES, camera_option, database_option
+from ingest.ingest_commands import SOME_FAILED
+from ingest.options import EXIT_CODES, RunRangesType, camera_option, database_option
 from ingest.outcomes import Status
 
 if TYPE_CHECKING:

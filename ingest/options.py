@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dqm_db.errors import RunNotFound
 from dqm_db.settings import DatabaseSettings, load
+
+if TYPE_CHECKING:
+    from ingest.finding import RunRanges
 
 EXIT_CODES = """\b
 Exit codes:
@@ -24,8 +27,8 @@ Exit codes:
    75  another command is writing
    77  a write was asked of a replica, or the source wants credentials
    78  a setting has no usable value
-  130  stopped by Ctrl-C (ingest, reparse)
-  143  stopped by SIGTERM (ingest, reparse)
+  130  stopped by Ctrl-C (ingest, reparse, import-legacy, rebuild-trends)
+  143  stopped by SIGTERM (the same)
 """
 
 
@@ -46,6 +49,25 @@ workers_option = click.option(
     type=click.IntRange(min=0),
     help="Processes that parse; 0: none but this one. Default: DQM_INGEST_WORKERS.",
 )
+
+
+class RunRangesType(click.ParamType):
+    """``6000-6100,6200``."""
+
+    name = "runs"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> RunRanges:
+        """Parse it, or fail as click does."""
+        from ingest.finding import RunRanges
+
+        if isinstance(value, RunRanges):
+            return value
+        try:
+            return RunRanges.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 def camera_of(snapshot: Any, run: int, camera: str | None) -> str:

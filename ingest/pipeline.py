@@ -44,7 +44,8 @@ def ingest_files(
             stored = None
             if claim.camera is not None and claim.run is not None:
                 stored = writer.stored(claim.camera, claim.run)
-            yield ReadJob(path, camera, run, stored, force, limits or Limits())
+            replaces = force or (stored is not None and not stored.provenance.has_original)
+            yield ReadJob(path, camera, run, stored, replaces, limits or Limits())
 
     for job, result in run_jobs(read_run, jobs(), workers=workers, stop=stop):
         if isinstance(result, Exception):
@@ -61,6 +62,8 @@ def is_same(stored: RunHeader, read: ReadRun) -> bool:
 def store_run(writer: Writer, source: str, read: ReadRun, *, force: bool) -> FileOutcome:
     """Store what a worker read, unless the same is stored already, or another without *force*.
 
+    A run that has no original file gets it without *force*.
+
     Raises
     ------
     DatabaseUnavailable, ReadOnlyDatabase
@@ -68,7 +71,7 @@ def store_run(writer: Writer, source: str, read: ReadRun, *, force: bool) -> Fil
     stored = writer.stored(read.camera, read.run)
     if stored is not None and is_same(stored, read):
         return FileOutcome(source, Status.SKIPPED, read.camera, read.run)
-    if stored is not None and not force:
+    if stored is not None and stored.provenance.has_original and not force:
         return FileOutcome(
             source,
             Status.REFUSED,

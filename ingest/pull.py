@@ -195,8 +195,8 @@ class Puller:
         if state.error is None and state.unanswered():
             try:
                 state.source.list(state.source.root)
-            except SourceError as error:
-                state.error = error
+            except SourceError as reason:
+                state.error = reason
             else:
                 state.answered = time.monotonic()
         yield from self._blamed(state)

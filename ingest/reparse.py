@@ -17,12 +17,14 @@ def reparse_runs(
     runs: Iterable[tuple[str, int]],
     *,
     force: bool = False,
+    every: bool = False,
     workers: int = 0,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[FileOutcome]:
     """Parse the runs (camera, run) again and replace each in one transaction.
 
-    Runs that the present parser read are skipped unless *force*; ``Status.SKIPPED`` then.
+    Runs that the present parser read are skipped unless *force*, and those without an original if
+    *every* run is meant; ``Status.SKIPPED`` then.
 
     Raises
     ------
@@ -35,7 +37,8 @@ def reparse_runs(
             try:
                 with writer.database.snapshot() as snapshot:
                     provenance = snapshot.header(camera, run).provenance
-                    if provenance.parser_version == PARSER_VERSION and not force:
+                    is_read = provenance.parser_version == PARSER_VERSION and not force
+                    if is_read or (every and not provenance.has_original):
                         settled.append(FileOutcome(_name(camera, run), Status.SKIPPED, camera, run))
                         continue
                     original = snapshot.original(camera, run)

@@ -191,7 +191,7 @@ def test_broken_off_it_leaves_everything_as_it_was(
     change(writer, damage)
     before = state(writer)
     commits = 0
-    original = writer._commit
+    original = writer.commit
 
     def failing_commit(note: str, how: Callable[..., Any]) -> Any:
         nonlocal commits
@@ -201,7 +201,7 @@ def test_broken_off_it_leaves_everything_as_it_was(
         return original(note, how)
 
     with monkeypatch.context() as patched:
-        patched.setattr(writer, "_commit", failing_commit)
+        patched.setattr(writer, "commit", failing_commit)
         with pytest.raises(WriteFailed):
             list(rebuild(writer, CAMERA, statistics))
     assert state(writer) == before

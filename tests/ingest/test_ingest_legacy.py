@@ -15,16 +15,20 @@ from legacy_imports import opened, run_import, write
 from results_files import build_fits, run_content, run_fits, sample_fits, sample_path, write_run
 from ZODB.FileStorage import FileStorage
 
-from dqm_db.errors import RunNotFound, WriteFailed
-from dqm_db.settings import DatabaseSettings
+from dqm_db.errors import ConfigurationError, RunNotFound, WriteFailed
+from dqm_db.legacy import open_legacy
+from dqm_db.settings import DatabaseSettings, load
 from dqm_db.writer import Writer, open_writer
 from ingest.errors import ResultsFileError
-from ingest.finding import RunRanges
+from ingest.finding import RunRanges, Wanted, find
 from ingest.legacy import digest, find_runs, import_runs, source_of, to_hdus
 from ingest.outcomes import FileOutcome, Status
 from ingest.pipeline import ingest_files
+from ingest.pull import Plan, Puller
 from ingest.reparse import reparse_runs
 from ingest.results import read_hdus
+from ingest.settings import IngestSettings
+from ingest.sources import open_url
 
 CAMERA = "NectarCAMQM"
 SIGNAL = "CAMERA-AVERAGE-PHY-OVEREVENTS-OVERSAMP-HIGH-GAIN"
@@ -111,6 +115,38 @@ def test_provenance_says_where_it_comes_from_and_that_there_is_no_file(
             snapshot.original(CAMERA, 7)
     (again,) = reparse_runs(writer, [(CAMERA, 7)], force=True)
     assert again.status is Status.FAILED and "without its original" in again.message
+
+
+def test_the_file_itself_takes_the_place_of_an_import(
+    writer: Writer, path: Path, tmp_path: Path
+) -> None:
+    """It has what the import lacks; nobody needs to ask for it."""
+    write(
+        path,
+        {"NectarCAMQM_Run7": flat_entry(run_fits()), "NectarCAMQM_Run8": flat_entry(run_fits())},
+    )
+    run_import(writer, path)
+    (skipped, _) = reparse_runs(writer, [(CAMERA, 7), (CAMERA, 8)], force=True, every=True)
+    assert skipped.status is Status.SKIPPED
+    folder = tmp_path / "dqm"
+    folder.mkdir()
+    file = write_run(folder, 7)
+    write_run(folder, 8)
+    (outcome,) = ingest_files(writer, [file])
+    assert outcome.status is Status.REPLACED
+    source = open_url(str(folder))
+    puller = Puller(writer, load(IngestSettings))
+    statuses = [o.status for o in puller.run([Plan(source, find(source, Wanted()))])]
+    assert statuses == [Status.SKIPPED, Status.REPLACED]
+    with writer.database.snapshot() as snapshot:
+        for run in (7, 8):
+            assert snapshot.original(CAMERA, run).media == "tar"
+
+
+def test_passwords_are_not_in_errors(writer: Writer) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        open_legacy(writer.database.settings, "postgresql://u:s3cr3t@h/x")
+    assert "s3cr3t" not in str(refused.value)
 
 
 def test_passwords_do_not_get_into_the_provenance() -> None:

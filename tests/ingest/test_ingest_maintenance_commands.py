@@ -183,7 +183,7 @@ def test_rebuilt_trends_are_those_of_ingestion(
             camera.catalogue.clear()
             camera.trends.tail.clear()
 
-        writer._commit("forget", forget)
+        writer.commit("forget", forget)
     assert "6001" not in call("runs", "--csv").stdout
     done = call("rebuild-trends")
     assert done.exit_code == 0 and done.stderr == ""
@@ -205,7 +205,7 @@ def test_rebuilding_names_damaged_runs_and_unknown_cameras(
             runs = connection.root()["nectarcam-dqm"].cameras[CAMERA].runs
             runs[1].small = SmallRecord(b"rubbish")
 
-        writer._commit("spoil", spoil)
+        writer.commit("spoil", spoil)
     done = call("rebuild-trends")
     assert done.exit_code == 1
     assert done.stdout.startswith("rebuild-trends: 3 runs, 1 failed in ")

@@ -215,7 +215,7 @@ def damaged(tmp_path: Path, samples: Path) -> tuple[DatabaseSettings, dict[str, 
             del camera.trends.tail[6001]
             camera.trends.tail[8001] = TrendRow(camera.trends.tail[8003].values)
 
-        writer._commit("damage", damage)
+        writer.commit("damage", damage)
     assert trends_of(settings) != whole
     return settings, whole
 
