@@ -152,6 +152,7 @@ class TriggerTimes(PlotFrame):
     def update(self, events: TriggerEvents, negative: NegativeSteps) -> None:
         """Show a whole class, and set the ranges to it."""
         self.explain(None)
+        self.legend.visible = events.events > 0
         self.show_events(events)
         self.negative.data = {
             "time": negative.time * MILLISECONDS,

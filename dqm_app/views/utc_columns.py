@@ -12,7 +12,7 @@ from dqm_db.content import RunHeader
 from dqm_db.quantities import describe
 
 LABEL = "{} in UTC"
-NO_DATES = "They are in All contents, as the file has them."
+NO_DATES = "All contents has the numbers."
 
 
 def why_no_dates(header: RunHeader, what: str) -> str:

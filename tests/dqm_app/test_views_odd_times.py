@@ -170,8 +170,10 @@ def test_without_any_date_the_trigger_view_says_so_and_keeps_the_counts(odd_data
     assert "['Physical', '49'" in notes(view)
     assert "49 events without a usable time not drawn" in notes(view)
     assert "'– Hz'" not in notes(view)
+    assert not view.times.legend.visible
     view.update(load_view(odd_database, TriggerView, RUNS["one-event"]))
     assert not view.times._message.visible
+    assert view.times.legend.visible
 
 
 def test_a_wrong_time_that_is_no_date_is_listed_in_words(odd_database):
