@@ -22,7 +22,7 @@ from bokeh.models.annotations import ColorBar
 
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.options import plot_options
-from dqm_app.plots.pixels import ABSENT, BAD, GOOD, PixelValues, show_pixels, widened
+from dqm_app.plots.pixels import GOOD, NO_VALUE, NOTHING, PixelValues, show_pixels, widened
 from dqm_app.plots.tips import tip
 from dqm_app.theme import Theme
 from dqm_db.content import N_PIXELS
@@ -37,7 +37,8 @@ class CameraMap(PlotFrame):
     """A map of the camera with a colour bar.
 
     A good pixel is a filled hexagon; a bad one carries a cross on its colour; an absent one is an
-    empty hexagon with a grey outline. Picked pixels have a thick outline;
+    empty hexagon with a grey outline; one that was read out and has no value carries a dash in such
+    a hexagon, and a cross besides when it is bad. Picked pixels have a thick outline;
     colours stay what they are, so that the colour bar holds for all.
 
     Parameters
@@ -75,7 +76,7 @@ class CameraMap(PlotFrame):
         geometry = camera_geometry()
         self.source = source
         self.mapper = mapper
-        self._outlines = LinearColorMapper(low=GOOD - 0.5, high=ABSENT + 0.5)
+        self._outlines = LinearColorMapper(low=GOOD - 0.5, high=NO_VALUE + 0.5)
         shape: dict[str, Any] = {
             "x": "x",
             "y": "y",
@@ -94,10 +95,12 @@ class CameraMap(PlotFrame):
             name=f"{name}-pixels",
         )
         self.bad = ColumnDataSource(
-            name=f"{name}-bad", data={"x": np.empty(0, "<f4"), "y": np.empty(0, "<f4")}
+            name=f"{name}-bad",
+            data={"x": np.empty(0, "<f4"), "y": np.empty(0, "<f4"), "marker": []},
         )
-        self._halo = self.add(Scatter(marker="x", size=9, line_width=4.5), self.bad)
-        self._crosses = self.add(Scatter(marker="x", size=9, line_width=1.8), self.bad)
+        mark: dict[str, Any] = {"x": "x", "y": "y", "marker": {"field": "marker"}, "size": 9}
+        self._halo = self.add(Scatter(**mark, line_width=4.5), self.bad)
+        self._crosses = self.add(Scatter(**mark, line_width=1.8), self.bad)
         self._pointed: Ngon | None = None
         self.hover.renderers = [self.pixels]
         for tool in (tap, box, lasso):
@@ -113,7 +116,8 @@ class CameraMap(PlotFrame):
 
     def update(self, data: PixelValues) -> None:
         """Show *data*; pixels that are picked stay picked."""
-        self.explain(None)
+        self.explain(NOTHING if data.nothing else None)
+        self.colour_bar.visible = not data.nothing
         show_pixels(self.source, data)
         low, high = widened(data.auto) if not data.auto[1] > data.auto[0] else data.auto
         self.mapper.update(low=low, high=high)
@@ -121,7 +125,8 @@ class CameraMap(PlotFrame):
         self._ticks.min_interval = 1 if data.unit in plot_options().counts else 0
         self.title.text = data.title
         self.hover.tooltips = pixel_tooltips(data)
-        self._mark(data.state == BAD)
+        # where none has a value, the words say it
+        self._mark(data.flagged, (data.state == NO_VALUE) & (not data.nothing))
 
     def point_out(self) -> None:
         """Make room for pixels that another plot points at, see ``static/plots_pointed.js``."""
@@ -142,25 +147,28 @@ class CameraMap(PlotFrame):
     def clear(self, reason: str) -> None:
         """Show no values, and say why."""
         self.source.data.update({"value": np.full(N_PIXELS, np.nan, "<f4")})
-        self._mark(np.zeros(N_PIXELS, np.bool_))
+        self.colour_bar.visible = False
+        self._mark(np.zeros(N_PIXELS, np.bool_), np.zeros(N_PIXELS, np.bool_))
         self.explain(reason)
 
     def style(self) -> None:
         """Colour the glyphs from ``self.theme``."""
         theme = self.theme
         self.mapper.update(palette=list(theme.palettes["value"]), nan_color=CLEAR)
-        self._outlines.palette = [theme["surface"], theme["surface"], theme["absent"]]
+        self._outlines.palette = [theme["surface"]] * 2 + [theme["absent"]] * 2
         self._picked.line_color = theme["pick"]
         if self._pointed is not None:
             self._pointed.line_color = theme["text"]
         self._halo.glyph.line_color = theme["bad_halo"]
         self._crosses.glyph.line_color = theme["bad"]
 
-    def _mark(self, bad: np.ndarray) -> None:
+    def _mark(self, bad: np.ndarray, valueless: np.ndarray) -> None:
         geometry = camera_geometry()
-        columns = {"x": geometry.x[bad].astype("<f4"), "y": geometry.y[bad].astype("<f4")}
-        if not np.array_equal(columns["x"], self.bad.data["x"]):
-            self.bad.data = columns
+        pixels = np.concatenate([np.flatnonzero(bad), np.flatnonzero(valueless)])
+        markers = ["x"] * int(bad.sum()) + ["dash"] * int(valueless.sum())
+        places = geometry.x[pixels].astype("<f4"), geometry.y[pixels].astype("<f4")
+        if not np.array_equal(places[0], self.bad.data["x"]) or markers != self.bad.data["marker"]:
+            self.bad.data = {"x": places[0], "y": places[1], "marker": markers}
 
 
 def _colour_bar(mapper: LinearColorMapper, ticks: BasicTicker) -> ColorBar:

@@ -18,7 +18,7 @@ from bokeh.models.annotations import BoxAnnotation, Span
 
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.numbers import alike
-from dqm_app.plots.pixels import PixelValues, widened
+from dqm_app.plots.pixels import NOTHING, PixelValues, widened
 from dqm_app.plots.tips import tip
 from dqm_app.theme import Theme
 
@@ -98,7 +98,7 @@ class ValueHistogram(PlotFrame):
 
     def update(self, data: PixelValues) -> None:
         """Show the histogram and statistics of *data*."""
-        self.explain(None)
+        self.explain(NOTHING if data.nothing else None)
         bins, numbers = data.histogram, data.statistics
         total = bins.good + bins.bad
         self.source.data = {

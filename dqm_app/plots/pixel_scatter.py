@@ -20,7 +20,7 @@ from bokeh.models import (
 
 from dqm_app.plots.camera_map import pixel_tooltips
 from dqm_app.plots.frame import AxisSpec, PlotFrame
-from dqm_app.plots.pixels import ABSENT, BAD, PixelValues, widened
+from dqm_app.plots.pixels import ABSENT, NO_VALUE, NOTHING, PixelValues, widened
 from dqm_app.theme import Theme
 from dqm_db.content import N_PIXELS, PIXELS_PER_MODULE
 
@@ -101,11 +101,15 @@ class PixelScatter(PlotFrame):
 
     def update(self, data: PixelValues) -> None:
         """Show *data*, which the map has already put into the common source."""
-        self.explain(None)
+        self.explain(NOTHING if data.nothing else None)
         self.y_axis.axis_label = _axis_label(data)
         self.hover.tooltips = pixel_tooltips(data)
         self.show_range(y=widened(data.full, 0.06))
-        bad = np.flatnonzero((data.state == BAD) & np.isfinite(data.values))
+        valueless = int((data.state == NO_VALUE).sum())
+        self.x_axis.axis_label = "Pixel id" + (
+            f" – {valueless:,} without a value not drawn" if valueless else ""
+        )
+        bad = np.flatnonzero(data.flagged & np.isfinite(data.values))
         self.bad.data = {"pixel": bad.astype("<i2"), "value": data.values[bad]}
         starts, ends = _stretches(np.flatnonzero(data.state == ABSENT))
         if not np.array_equal(starts, self.absent.data["from"]):

@@ -16,8 +16,9 @@ from dqm_db.content import N_PIXELS, PIXELS_PER_MODULE
 from dqm_db.geometry import camera_geometry
 from dqm_db.quantities import QuantityInfo
 
-GOOD, BAD, ABSENT = 0, 1, 2
-STATE_WORDS = ("good", "bad", "absent: not read out")
+GOOD, BAD, ABSENT, NO_VALUE = 0, 1, 2, 3
+STATE_WORDS = ("good", "bad", "absent: not read out", "no value")
+NOTHING = "No pixel has a value."
 
 
 @dataclass(frozen=True)
@@ -71,12 +72,14 @@ class PixelValues:
     ----------
     quantity, title, unit, description : str
     values : ndarray of float64, shape (1855,)
-        NaN where there is none.
+        NaN where there is none, or none that is finite.
     bad_fraction : ndarray of float64, shape (1855,)
         Fraction of the events of the quantity's own class and gain in which the pixel is flagged;
         NaN where it is not known.
+    flagged : ndarray of bool, shape (1855,)
+        Which pixels are bad, whether or not they have a value.
     state : ndarray of uint8, shape (1855,)
-        `GOOD`, `BAD` or `ABSENT`.
+        `GOOD`, `BAD`, `ABSENT`, or `NO_VALUE` for a pixel that was read out and yet has none.
     words : list of str, length 1855
         The state in words.
     statistics : PixelStatistics
@@ -93,6 +96,7 @@ class PixelValues:
     description: str
     values: NDArray[np.float64]
     bad_fraction: NDArray[np.float64]
+    flagged: NDArray[np.bool_]
     state: NDArray[np.uint8]
     words: list[str]
     statistics: PixelStatistics
@@ -119,7 +123,7 @@ class PixelValues:
         info : QuantityInfo
             What is shown.
         values : ndarray, shape (1855,)
-            In pixel-id order, NaN where there is none.
+            In pixel-id order, NaN or infinite where there is none.
         absent : ndarray of int
             Ids of the pixels that were not read out.
         bad_fraction : ndarray, shape (1855,), optional
@@ -137,12 +141,19 @@ class PixelValues:
             if bad_fraction is None
             else np.ascontiguousarray(bad_fraction, "<f8")
         )
-        state = np.zeros(N_PIXELS, np.uint8)
-        with np.errstate(invalid="ignore"):
-            state[fraction > options.bad_fraction] = BAD
-        state[absent] = ABSENT
         finite = np.isfinite(values)
-        counted = finite if count_bad else finite & (state != BAD)
+        if np.isinf(values).any():  # would have the colour of the highest
+            values = np.where(finite, values, np.nan)
+        with np.errstate(invalid="ignore"):
+            flagged = fraction > options.bad_fraction
+        flagged[absent] = False
+        state = np.where(flagged, BAD, GOOD).astype(np.uint8)
+        state[~finite] = NO_VALUE
+        state[absent] = ABSENT
+        words = [STATE_WORDS[code] for code in state]
+        for pixel in np.flatnonzero(flagged & (state == NO_VALUE)):
+            words[pixel] = f"{STATE_WORDS[NO_VALUE]}, {STATE_WORDS[BAD]}"
+        counted = finite if count_bad else finite & ~flagged
         if not counted.any():
             counted = finite
         full = _limits(values[finite])
@@ -154,14 +165,20 @@ class PixelValues:
             description=info.description,
             values=values,
             bad_fraction=fraction,
+            flagged=flagged,
             state=state,
-            words=[STATE_WORDS[code] for code in state],
+            words=words,
             statistics=_statistics(values[counted], bool((counted == finite).all())),
             auto=auto,
             full=full,
-            histogram=_histogram(values, finite, state == BAD, auto, full),
+            histogram=_histogram(values, finite, flagged, auto, full),
             mask=mask,
         )
+
+    @property
+    def nothing(self) -> bool:
+        """Whether no pixel has a value."""
+        return self.statistics.pixels == 0
 
 
 class PixelSource:
@@ -272,11 +289,16 @@ def _statistics(values: NDArray[np.float64], all_pixels: bool) -> PixelStatistic
         pixels=int(values.size),
         mean=float(values.mean()),
         median=float(np.median(values)),
-        std=float(values.std()),
+        std=_std(values),
         low=float(values.min()),
         high=float(values.max()),
         all_pixels=all_pixels,
     )
+
+
+def _std(values: NDArray[np.float64]) -> float:
+    with np.errstate(over="ignore"):  # infinite then, which is told as unknown
+        return float(values.std())
 
 
 def _histogram(

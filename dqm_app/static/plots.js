@@ -49,7 +49,7 @@ class Toolbar {
         element("summary", { title: name }, [title]),
         element("ul", {}, items.map((item) => element("li", {}, [item]))),
       ])));
-    this.picked.root.hidden = info.range == null;
+    this.picked.root.hidden = info.legend == null;
     this.range.show(info);
     this.contents?.show(info);
     this.zoom.adopt();
@@ -68,6 +68,10 @@ function legend(info) {
   if (info?.absent) {
     parts.push(element("span", { class: "key" },
       [element("i", { class: "swatch absent" }, ["⬡"]), info.absentText]));
+  }
+  if (info?.noValue) {
+    parts.push(element("span", { class: "key", title: "Read out, but the file has no finite number for it" },
+      [element("i", { class: "swatch no-value" }, ["⬡"]), info.noValueText]));
   }
   return parts;
 }

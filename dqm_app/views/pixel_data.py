@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dqm_app.plots.numbers import alike, counted
 from dqm_app.plots.options import plot_options
-from dqm_app.plots.pixels import ABSENT, BAD, PixelValues
+from dqm_app.plots.pixels import ABSENT, NO_VALUE, PixelValues
 from dqm_db.content import RunHeader
 from dqm_db.quantities import QuantityInfo, describe
 
@@ -58,11 +58,13 @@ def pixel_values(
 
 def pixel_info(data: PixelValues) -> dict[str, Any]:
     """What the toolbar of a view of pixels says: name, numbers, legend and colour range."""
-    bad = int((data.state == BAD).sum())
+    bad = int(data.flagged.sum())
+    valueless = int((data.state == NO_VALUE).sum())
     absent = int((data.state == ABSENT).sum())
     numbers, unit = data.statistics, f" {data.unit}" if data.unit else ""
     percent = f"{100 * plot_options().bad_fraction:g} %"
-    low, high = alike(numbers.std, numbers.low, numbers.high)
+    exact = data.unit in {*plot_options().counts, *plot_options().range}
+    low, high = alike(0.0 if exact else numbers.std, numbers.low, numbers.high)
     # the range of the colours may be that of all pixels
     counted_pixels = "" if data.statistics.all_pixels else "good pixels: "
     return {
@@ -77,12 +79,18 @@ def pixel_info(data: PixelValues) -> dict[str, Any]:
             "badText": f"{bad} bad in this gain and class" if data.mask else "",
             "badNote": f"Flagged in more than {percent} of the events of this gain and class",
             "absentText": f"{counted(absent, 'absent pixel')} (not read out)",
+            "noValue": valueless,
+            "noValueText": f"{counted(valueless, 'pixel')} without a value",
         },
-        "numbers": [
+        "numbers": []
+        if data.nothing
+        else [
             [f"{counted_pixels}min", low + unit],
             ["max", high + unit],
         ],
-        "range": {
+        "range": None
+        if data.nothing
+        else {
             "auto": list(data.auto),
             "full": list(data.auto if data.unit in plot_options().counts else data.full),
             "autoText": _auto_words(data),

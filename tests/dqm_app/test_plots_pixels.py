@@ -10,7 +10,7 @@ from plot_runs import same
 from dqm_app.plots.camera_map import CameraMap
 from dqm_app.plots.histogram import ValueHistogram
 from dqm_app.plots.pixel_scatter import PixelScatter
-from dqm_app.plots.pixels import ABSENT, BAD, GOOD, PixelSource, PixelValues
+from dqm_app.plots.pixels import ABSENT, BAD, GOOD, NO_VALUE, PixelSource, PixelValues
 from dqm_app.theme import themes
 from dqm_db.content import N_PIXELS
 from dqm_db.geometry import camera_geometry
@@ -144,6 +144,31 @@ def test_bad_and_absent_pixels_differ_by_shape_not_by_colour_alone(plots):
     camera_map.update(some_values())
     scatter.update(some_values())
     assert len(camera_map.bad.data["x"]) == len(scatter.absent.data["from"]) == 0
+
+
+def test_a_present_pixel_without_a_value_is_neither_good_nor_absent(plots):
+    camera_map, scatter, _ = plots
+    values = np.full(N_PIXELS, 5.0)
+    values[MODULE_3] = np.nan
+    values[[1, 2, 3]] = np.nan, np.inf, -np.inf
+    fraction = np.zeros(N_PIXELS)
+    fraction[[3, 4]] = 1.0
+    data = PixelValues.of(CHARGE, values, MODULE_3, fraction, "MASK")
+    assert data.state[:5].tolist() == [GOOD, NO_VALUE, NO_VALUE, NO_VALUE, BAD]
+    assert (data.state[MODULE_3] == ABSENT).all()
+    assert data.words[1:5] == ["no value", "no value", "no value, bad", "bad"]
+    for plot in plots:
+        plot.update(data)
+    assert np.isnan(camera_map.source.data["value"][[1, 2, 3]]).all(), "infinity has no colour"
+    marks = list(zip(camera_map.bad.data["x"], camera_map.bad.data["marker"], strict=True))
+    x = camera_geometry().x.astype("<f4")
+    assert marks == [(x[3], "x"), (x[4], "x"), (x[1], "dash"), (x[2], "dash"), (x[3], "dash")]
+    assert scatter.bad.data["pixel"].tolist() == [4]
+    assert scatter.x_axis.axis_label == "Pixel id – 3 without a value not drawn"
+    for plot in plots:
+        plot.update(some_values())
+    assert camera_map.bad.data["marker"] == []
+    assert scatter.x_axis.axis_label == "Pixel id"
 
 
 def test_the_histogram_shows_counts_and_statistics(plots):

@@ -13,7 +13,7 @@ from dqm_app.plots.curves import Curves
 from dqm_app.plots.pixels import ABSENT, BAD, PixelSource, PixelValues
 from dqm_app.theme import themes
 from dqm_app.views import VIEWS, Unavailable
-from dqm_app.views.maps import MapsView
+from dqm_app.views.maps import MapsData, MapsView
 from dqm_app.views.pingpong import PingPongView
 from dqm_app.views.pixel_data import mask_of, pixel_info
 from dqm_app.views.temperature import TemperatureView
@@ -177,7 +177,7 @@ def test_all_pixel_columns_are_little_endian_floats_or_small_integers(sample_dat
     for plot in (view.map, view.scatter, view.histogram):
         for renderer in plot.figure.renderers:
             for name, column in renderer.data_source.data.items():
-                if name != "words":
+                if name not in {"words", "marker"}:
                     assert isinstance(column, np.ndarray), name
                     assert column.dtype.str in {"<f8", "<f4", "<i4", "<i2", "|u1"}, name
     assert view.map.source.data["value"].shape == (N_PIXELS,)
@@ -196,6 +196,32 @@ def test_colours_of_counts_run_from_zero_over_all_pixels():
     plot.update(few)
     assert plot.colour_bar.ticker.min_interval == 1
     assert pixel_info(few)["range"]["autoText"] == "0–max"
+
+
+def test_pixels_without_a_value_are_counted_and_a_map_without_any_is_explained(sample_database):
+    context, _ = a_context(sample_database)
+    view = MapsView(context)
+    data = load_view(sample_database, MapsView, 6001, CHARGE)
+    info, whole = describe(CHARGE), data.pixels.values
+    some = whole.copy()
+    some[[3, 4, 5]] = np.nan, np.inf, -np.inf
+    for values, text in (
+        (some, "3 pixels without a value"),
+        (some * np.nan, "1,855 pixels without"),
+    ):
+        view.update(MapsData(CHARGE, PixelValues.of(info, values, np.empty(0, int))))
+        told = view.root.tags[0]
+        assert told["legend"]["noValueText"].startswith(text)
+        nothing = np.isnan(values).all()
+        assert (told["range"] is None) == (told["numbers"] == []) == nothing
+        for plot in (view.map, view.scatter, view.histogram):
+            explained = plot._message is not None and plot._message.visible
+            assert explained == nothing
+        assert view.map.colour_bar.visible != nothing
+    assert view.map._message.text == "No pixel has a value."
+    view.update(data)
+    assert view.root.tags[0]["legend"]["noValue"] == 0
+    assert not view.map._message.visible and view.map.colour_bar.visible
 
 
 def test_numbers_beside_a_map_say_which_pixels_they_are_of(sample_database):
