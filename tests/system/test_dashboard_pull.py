@@ -110,6 +110,11 @@ def failure(run: int, camera: str = CAMERA, **other: Any) -> Failure:
     return Failure(camera=camera, run=run, **(values | other))
 
 
+def words(page: DashboardPage) -> str:
+    """What the sign says."""
+    return page.page.evaluate(WORDS)
+
+
 def is_alarming(page: DashboardPage, part: str) -> bool:
     """Whether a part of the sign is marked, by more than its colour."""
     mark = page[part].evaluate("part => getComputedStyle(part, '::before').content")
@@ -117,6 +122,7 @@ def is_alarming(page: DashboardPage, part: str) -> bool:
     return "▲" in mark
 
 
+WORDS = 'document.getElementById("pull").innerText.replace(/\\s+/g, " ")'
 MODEL = "Bokeh.documents.at(-1).get_model_by_name"
 ECHOED = f'{MODEL}("request").heartbeat === {MODEL}("page").heartbeat'
 STORED, AGE = "#pull > :first-child", "#pull > :last-child"
@@ -128,21 +134,21 @@ def test_pulls_and_failures_reach_the_open_page_and_change_nothing_else(browser,
         page.page.evaluate(WATCH)
         system.pull()
         page["#pull"].wait_for()
-        assert page.text("#pull") == "Pulled just now"
+        assert words(page) == "Pulled just now"
         assert not is_alarming(page, AGE)
         for minutes in (3, 4, 5):
             system.pull(ago=60 * minutes + 2)
-            page.wait_for(f'document.querySelector("#pull").innerText.includes("{minutes} min")')
+            page.wait_for(f'{WORDS}.includes("{minutes} min")')
         assert page.page.evaluate("seen") == {"models": ["page.pull"] * 4, "nodes": []}
 
         system.fail(failure(8001), failure(12, OTHER), failure(8003, next_at=time.time() + 900))
         page[STORED].wait_for()
-        page.wait_for('document.querySelector("#pull").innerText.includes("2 in")')
-        assert page.text(STORED) == "2 in quarantine"
+        page.wait_for(f'{WORDS}.includes("2 in")')
+        assert words(page) == "2 in quarantine Pulled 5 min ago"
         assert is_alarming(page, STORED)
         assert not is_alarming(page, AGE)
         with DashboardPage(browser, system.url) as later:
-            assert later.text("#pull") == page.text("#pull")
+            assert words(later) == words(page)
             assert later.errors == []
         with system.writing() as writer:
             assert writer.forget_failure(CAMERA, 8001)
@@ -168,7 +174,7 @@ def test_an_old_or_failed_pull_is_marked_and_nothing_in_the_bar_moves(browser, s
         }
         for text, (alarming, pull) in shown.items():
             system.pull(**pull)
-            page.wait_for(f'document.querySelector("{AGE}").innerText === "{text}"')
+            page.wait_for(f'{WORDS} === "{text}"')
             assert is_alarming(page, AGE) == alarming
             assert page.page.evaluate(BARS) == before
             if not alarming:
@@ -176,11 +182,19 @@ def test_an_old_or_failed_pull_is_marked_and_nothing_in_the_bar_moves(browser, s
         system.fail(failure(8001))
         page[STORED].wait_for()
         assert page.page.evaluate(BARS) == before
-        for size in (1024, 800):
+        height = page[".bar"].bounding_box()["height"]
+        system.fail(*(failure(run) for run in range(8001, 8201)))
+        with system.writing() as writer:
+            writer.store_run(a_run(6003, CAMERA), None)
+        page["#new-run"].wait_for()
+        page.wait_for(f'{WORDS}.includes("200")')
+        for size in (1280, 1024, 800):
             page.page.set_viewport_size({"width": size, "height": 720})
             page.wait_for(f"innerWidth === {size}")
-            box = page["#pull"].bounding_box()
-            assert 0 <= box["x"] < box["x"] + box["width"] <= size
+            for part in ("#pull", "#help"):
+                box = page[part].bounding_box()
+                assert 0 <= box["x"] < box["x"] + box["width"] <= size
+            assert size < 1024 or page[".bar"].bounding_box()["height"] == height, "one row"
         assert page.errors == []
 
 
@@ -189,7 +203,7 @@ def test_the_age_goes_on_by_itself(browser, system):
     page = DashboardPage(browser, system.url)
     page.page.clock.install()
     with page:
-        assert page.text("#pull") == "Pulled 59 min ago"
+        assert words(page) == "Pulled 59 min ago"
         page.page.evaluate(WATCH)
         page.page.evaluate(
             """() => {
@@ -201,13 +215,13 @@ def test_the_age_goes_on_by_itself(browser, system):
         )
         page.page.clock.fast_forward(55_000)
         page.wait_for(ECHOED)  # or the page would believe that its server is gone
-        page.wait_for('document.querySelector("#pull").innerText === "Pulled 1 h ago"')
+        page.wait_for(f'{WORDS} === "Pulled 1 h ago"')
         assert is_alarming(page, AGE)
         changes = page.page.evaluate("changes")
         for _ in range(5):  # five minutes in which the text stays what it is
             page.page.clock.fast_forward(60_000)
             page.wait_for(ECHOED)
-        assert page.text("#pull") == "Pulled 1 h ago"
+        assert words(page) == "Pulled 1 h ago"
         assert page.page.evaluate("changes") == changes
         assert page.page.evaluate("seen.models") == []
 
@@ -216,7 +230,7 @@ def test_a_run_deleted_by_hand_alarms_nobody(browser, system):
     system.fail(failure(8001, kind="removed"))
     with DashboardPage(browser, system.url) as page:
         page["#pull"].wait_for()
-        assert page.text("#pull") == "1 not stored"
+        assert words(page) == "1 not stored"
         assert not is_alarming(page, STORED)
         page["#pull"].click()
         page["#failures td"].first.wait_for()
@@ -249,14 +263,14 @@ def test_the_dialog_with_the_mouse(browser, system):
         page["#failures td"].first.wait_for()
         assert sum(name.startswith("failures.js") for name in scripts) == 1
         pull = page.text("#failures .last-pull")
-        for words in (
+        for text in (
             " UTC, 2 min ago; it took 42.0 s on dqm1",
             "The source refused the credentials, or they have expired (exit code 77)",
             "the proxy has expired",
             "12 stored, 4,988 already stored",
             f"{FOLDER}{CAMERA}",
         ):
-            assert words in pull
+            assert text in pull
         assert "dqm ingest --release CAMERA RUN" in page.text("#failures .help code")
         cells = page["#failures tbody tr"].evaluate_all(
             "rows => rows.map(row => [...row.cells].map(cell => cell.innerText))"
@@ -321,7 +335,7 @@ def test_hundreds_of_failures_are_counted_and_wrap(browser, system, size):
     system.fail(*(failure(8000 + run, (CAMERA, OTHER)[run % 2]) for run in range(1, 501)))
     system.pull(sources=tuple(f"{FOLDER}{number}" for number in range(40)), exit_code=1)
     with DashboardPage(browser, system.url, size=size) as page:
-        page.wait_for('document.querySelector("#pull").innerText.includes("500")')
+        page.wait_for(f'{WORDS}.includes("500")')
         page["#pull"].click()
         page["#failures td"].first.wait_for()
         assert page["#failures tbody tr"].count() == 200
