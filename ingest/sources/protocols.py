@@ -7,6 +7,7 @@ from __future__ import annotations
 import html
 import io
 import json
+import threading
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -25,6 +26,10 @@ class XRootD(Transport):
 
     extra = "xrootd"
     module = "fsspec_xrootd"
+
+    def __init__(self, address: Address, timeout: int) -> None:
+        super().__init__(address, timeout)
+        self._asking = threading.Lock()
 
     def connect(self) -> Any:
         from XRootD.client.env import EnvPutInt
@@ -88,7 +93,10 @@ class XRootD(Transport):
 
     def adler32(self, path: str) -> int | None:
         try:
-            algorithm, value = self.filesystem.checksum(f"{path}?cks.type=adler32")
+            # Servers compute a few at a time (xrootd.chksum) and send others away, for longer than
+            # the time-out.
+            with self._asking:
+                algorithm, value = self.filesystem.checksum(f"{path}?cks.type=adler32")
         except OSError as error:
             if "[3013]" in str(error):  # kXR_Unsupported: the server has no checksums
                 return None

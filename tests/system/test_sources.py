@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -251,6 +252,19 @@ def test_all_bytes_are_fetched(site: Site, tmp_path: Path) -> None:
     assert source.fetch(inner, tmp_path / "inner").read_bytes() == b"inner"
 
 
+@pytest.mark.parametrize("site", [name for name in PROTOCOLS if name != "s3"], indirect=True)
+def test_a_file_that_is_replaced_is_seen_anew(site: Site, tmp_path: Path) -> None:
+    folder = site.data / f"changing-{site.protocol}"
+    folder.mkdir()
+    source = site.connect(f"{site.url}/{folder.name}")
+    for number, content in enumerate([b"old", b"new and longer"]):
+        (tmp_path / "next").write_bytes(content)
+        (tmp_path / "next").chmod(0o644)
+        shutil.move(tmp_path / "next", folder / "a.tar.gz")
+        (file,) = source.list(source.root).files
+        assert source.fetch(file, tmp_path / str(number)).read_bytes() == content
+
+
 def test_several_threads_fetch_at_once(site: Site, tmp_path: Path) -> None:
     source = site.open()
     files = source.list(source.root).files * 4
@@ -270,6 +284,16 @@ def test_only_xrootd_tells_checksums(site: Site) -> None:
         content = (site.data / CAMERA / file.name).read_bytes()
         expected = zlib.adler32(content) if site.protocol == "root" else None
         assert source.adler32(file) == expected
+
+
+def test_checksums_are_asked_for_by_more_threads_than_the_server_has(
+    site_of: Callable[[str], Site],
+) -> None:
+    source = site_of("root").open()
+    files = source.list(source.root).files
+    with ThreadPoolExecutor(8) as threads:
+        checksums = list(threads.map(source.adler32, files * 100))
+    assert checksums == [source.adler32(file) for file in files] * 100
 
 
 # What is not there, or not allowed
