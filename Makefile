@@ -17,7 +17,8 @@ LOCKED := install --quiet --require-hashes --use-pep517
 ITSELF := install --quiet --no-deps --no-build-isolation --editable .
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 	--fork-strategy fewest --generate-hashes --no-header --no-emit-index-url --no-annotate
-APT := DEBIAN_FRONTEND=noninteractive apt-get
+# At runlevel 1 no package starts the server that it brings.
+APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -109,11 +110,11 @@ browser: $(VENV)/.develops
 # The servers of the tests of remote sources, and the compiler that keeps one of them on loopback
 # (tests/system/grid_servers.py). Not where an init system runs, which would start them for good.
 servers:
-	@for program in nginx xrootd gcc openssl; do command -v $$program >/dev/null || missing=yes; done; \
+	@for program in nginx xrootd gcc openssl systemd-analyze; do command -v $$program >/dev/null || missing=yes; done; \
 	if [ "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	[ ! -d /run/systemd/system ]; then \
 		echo "make: installing nginx and XRootD for the tests of remote sources"; \
 		{ $(APT) update -qq && $(APT) install -qq -y --no-install-recommends \
-			nginx xrootd-server gcc libc6-dev openssl >/dev/null; } || \
+			nginx xrootd-server gcc libc6-dev openssl systemd >/dev/null; } || \
 		echo "make: they cannot be installed; their tests cannot run" >&2; \
 	fi
