@@ -68,7 +68,7 @@ class DiracSettings(BaseSettings):
     )
     dirac_streams: int = Field(4, ge=1, le=64, description="Downloads that DIRAC does at once.")
     dirac_batch: int = Field(
-        10, ge=1, le=1000, description="Files that each of these downloads is given in a list."
+        8, ge=1, le=1000, description="Files that each of these downloads is given in a list."
     )
     dirac_timeout: float = Field(
         45.0, gt=0, description="Seconds without progress after which DIRAC counts as hanging."
@@ -102,7 +102,8 @@ class Dirac(Source):
             name: value for name, value in os.environ.items() if name not in NOT_FOR_DIRAC
         }
         self._renewal = Renewal(self._settings.dirac_proxy_command, self._environment)
-        self.streams = self._settings.dirac_streams * self._settings.dirac_batch
+        # One list more than there are downloads, so that none waits for its next list.
+        self.streams = (self._settings.dirac_streams + 1) * self._settings.dirac_batch
         self._lock = threading.Lock()
         self._process: DiracProcess | None = None
         self._deaths = 0

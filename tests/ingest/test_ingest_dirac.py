@@ -101,8 +101,8 @@ def test_fetch_and_close(opened: Opener, tmp_path: Path) -> None:
         source.list("/g")
 
 
-def test_as_many_at_once_as_fill_the_lists(opened: Opener) -> None:
-    assert opened(streams=3, batch=7).streams == 21
+def test_as_many_at_once_as_fill_the_lists_and_one_more(opened: Opener) -> None:
+    assert opened(streams=3, batch=7).streams == 28
 
 
 def test_answers_reach_those_who_asked_in_any_order(opened: Opener, tmp_path: Path) -> None:
