@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from bokeh.models import (
+    BasicTicker,
     BoxSelectTool,
     ColumnDataSource,
     HoverTool,
@@ -17,7 +18,8 @@ from bokeh.models import (
 from bokeh.models.annotations import BoxAnnotation, Span
 
 from dqm_app.plots.frame import AxisSpec, PlotFrame
-from dqm_app.plots.numbers import alike
+from dqm_app.plots.numbers import alike, counted
+from dqm_app.plots.options import plot_options
 from dqm_app.plots.pixels import NOTHING, PixelValues, widened
 from dqm_app.plots.tips import tip
 from dqm_app.theme import Theme
@@ -25,6 +27,9 @@ from dqm_app.theme import Theme
 
 class ValueHistogram(PlotFrame):
     """Counts of pixels per value, with mean (solid), median (dashed) and one standard deviation.
+
+    Where most pixels are at 0 these are left out, and so are mean, median and standard deviation,
+    which say little then.
 
     Bars have the colours of the map; bad pixels are the hatched top of a bar. Dragging a range
     picks the pixels whose values lie in it; ticks under the bars are the picked ones.
@@ -50,6 +55,9 @@ class ValueHistogram(PlotFrame):
             tools=[select, self.hover],
             active_drag=select,
         )
+        self._ticks = BasicTicker()
+        self.x_axis.ticker = self._ticks
+        self.y_axis.ticker = BasicTicker(min_interval=1)  # there is no half a pixel
         self.source = ColumnDataSource(
             name=f"{name}-bins",
             data={key: np.empty(0) for key in ("left", "right", "centre", "good", "bad", "pixels")},
@@ -98,8 +106,13 @@ class ValueHistogram(PlotFrame):
 
     def update(self, data: PixelValues) -> None:
         """Show the histogram and statistics of *data*."""
-        self.explain(NOTHING if data.nothing else None)
         bins, numbers = data.histogram, data.statistics
+        if data.nothing:
+            self.explain(NOTHING)
+        elif bins.zeros and not (bins.good.any() or bins.bad.any()):
+            self.explain("Every pixel with a value is at 0.")
+        else:
+            self.explain(None)
         total = bins.good + bins.bad
         self.source.data = {
             "left": bins.edges[:-1],
@@ -123,13 +136,12 @@ class ValueHistogram(PlotFrame):
             ]
         )
         self.x_axis.axis_label = _axis_label(data)
-        self._place(numbers.mean, numbers.median, numbers.std)
-        mean, median, std = alike(numbers.std, numbers.mean, numbers.median, numbers.std)
-        self.title.text = (
-            f"mean {mean}   median {median}   std {std}{unit}   ({numbers.pixels:,} pixels)"
-            if numbers.pixels
-            else ""
-        )
+        self._ticks.min_interval = 1 if data.unit in plot_options().counts else 0
+        if bins.zeros is None:
+            self._place(numbers.mean, numbers.median, numbers.std)
+        else:
+            self._place(math.nan, math.nan, math.nan)
+        self.title.text = "" if data.nothing else _summary(data)
 
     def style(self) -> None:
         """Colour the glyphs from ``self.theme``."""
@@ -153,7 +165,19 @@ class ValueHistogram(PlotFrame):
             self._spread.update(left=mean - std, right=mean + std)
 
 
+def _summary(data: PixelValues) -> str:
+    numbers, bins = data.statistics, data.histogram
+    if bins.zeros is not None:
+        drawn = int(bins.good.sum() + bins.bad.sum())
+        return f"{drawn:,} of {counted(drawn + bins.zeros, 'pixel')} not at 0"
+    mean, median, std = alike(numbers.std, numbers.mean, numbers.median, numbers.std)
+    unit = f" {data.unit}" if data.unit else ""
+    return f"mean {mean}   median {median}   std {std}{unit}   ({numbers.pixels:,} pixels)"
+
+
 def _axis_label(data: PixelValues) -> str:
+    if data.histogram.zeros:
+        return f"Value [{data.unit}] – {counted(data.histogram.zeros, 'pixel')} at 0 not drawn"
     outside = [
         f"{count} {where}"
         for count, where in ((data.histogram.below, "below"), (data.histogram.above, "above"))

@@ -23,6 +23,7 @@ class PlotOptions:
     table_rows: int
     range: Mapping[str, tuple[float, float]]
     counts: tuple[str, ...]
+    mostly_zero: tuple[str, ...]
     time_units: tuple[str, ...]
     utc_columns: tuple[str, ...]
 
@@ -34,6 +35,6 @@ def plot_options() -> PlotOptions:
     document = tomllib.loads(text)
     low, high = document.pop("colour_percentiles")
     ranges = {unit: (limits[0], limits[1]) for unit, limits in document.pop("range").items()}
-    names = {name: tuple(document.pop(name)) for name in ("counts", "time_units", "utc_columns")}
-    document |= names
+    lists = [name for name, value in document.items() if isinstance(value, list)]
+    document |= {name: tuple(document[name]) for name in lists}
     return PlotOptions(colour_percentiles=(low, high), range=ranges, **document)

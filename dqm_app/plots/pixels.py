@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +56,8 @@ class PixelHistogram:
         Pixels in each bin: good ones, and bad ones with a finite value.
     below, above : int
         Pixels, good or bad, outside the edges.
+    zeros : int or None
+        Pixels, good or bad, that are left out because they are at 0; None where none are left out.
     """
 
     edges: NDArray[np.float64]
@@ -62,6 +65,7 @@ class PixelHistogram:
     bad: NDArray[np.int32]
     below: int
     above: int
+    zeros: int | None
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ class PixelValues:
             statistics=_statistics(values[counted], bool((counted == finite).all())),
             auto=auto,
             full=full,
-            histogram=_histogram(values, finite, flagged, auto, full),
+            histogram=_histogram(info.unit, values, finite, flagged, auto, full),
             mask=mask,
         )
 
@@ -302,18 +306,25 @@ def _std(values: NDArray[np.float64]) -> float:
 
 
 def _histogram(
+    unit: str,
     values: NDArray[np.float64],
     finite: NDArray[np.bool_],
     bad: NDArray[np.bool_],
     auto: tuple[float, float],
     full: tuple[float, float],
 ) -> PixelHistogram:
-    """Bins over the default range and half of it on either side, where there are values."""
-    width = auto[1] - auto[0]
-    low, high = max(full[0], auto[0] - width / 2), min(full[1], auto[1] + width / 2)
-    if not high > low:
-        low, high = auto if width > 0 else widened((low, low))
-    edges = np.linspace(low, high, plot_options().histogram_bins + 1)
+    zeros = None
+    if unit in plot_options().mostly_zero:
+        at_zero = finite & (values == 0)
+        zeros = int(at_zero.sum())
+        finite = finite & ~at_zero
+    if zeros is None or not finite.any():
+        edges = _edges(auto, full)
+    elif unit in plot_options().counts:
+        edges = _whole_edges(_limits(values[finite]))
+    else:
+        low, high = _limits(values[finite])
+        edges = np.linspace(min(0.0, low), max(0.0, high), plot_options().histogram_bins + 1)
     good_counts, _ = np.histogram(values[finite & ~bad], edges)
     bad_counts, _ = np.histogram(values[finite & bad], edges)
     return PixelHistogram(
@@ -322,7 +333,25 @@ def _histogram(
         bad=bad_counts.astype("<i4"),
         below=int(np.count_nonzero(values[finite] < edges[0])),
         above=int(np.count_nonzero(values[finite] > edges[-1])),
+        zeros=zeros,
     )
+
+
+def _edges(auto: tuple[float, float], full: tuple[float, float]) -> NDArray[np.float64]:
+    """Over the default range and half of it on either side, where there are values."""
+    width = auto[1] - auto[0]
+    low, high = max(full[0], auto[0] - width / 2), min(full[1], auto[1] + width / 2)
+    if not high > low:
+        low, high = auto if width > 0 else widened((low, low))
+    return np.linspace(low, high, plot_options().histogram_bins + 1)
+
+
+def _whole_edges(limits: tuple[float, float]) -> NDArray[np.float64]:
+    """From 0 over all values, halfway between whole numbers, so that bars stand on these."""
+    low, high = min(0, math.floor(limits[0])), max(0, math.ceil(limits[1]))
+    step = math.ceil((high - low + 1) / plot_options().histogram_bins)
+    bins = math.ceil((high - low + 1) / step)
+    return low - 0.5 + step * np.arange(bins + 1, dtype=np.float64)
 
 
 def widened(limits: tuple[float, float], share: float = 0.0) -> tuple[float, float]:

@@ -9,6 +9,7 @@ from plot_runs import same
 
 from dqm_app.plots.camera_map import CameraMap
 from dqm_app.plots.histogram import ValueHistogram
+from dqm_app.plots.options import plot_options
 from dqm_app.plots.pixel_scatter import PixelScatter
 from dqm_app.plots.pixels import ABSENT, BAD, GOOD, NO_VALUE, PixelSource, PixelValues
 from dqm_app.theme import themes
@@ -19,6 +20,7 @@ from dqm_db.quantities import describe
 LIGHT = themes()["light"]
 CHARGE = describe("CHARGE-INTEGRATION-IMAGE-ALL-AVERAGE-HIGH-GAIN")
 FRACTION = describe("CAMERA-BADPIX-PHY-OVEREVENTS-HIGH-GAIN-FRACTION")
+CHANGES = describe("CAMERA-PING-PONG-CHANGES")
 NO_PIXELS = np.empty(0, np.uint16)
 MODULE_3 = np.arange(21, 28, dtype=np.uint16)
 
@@ -185,6 +187,50 @@ def test_the_histogram_shows_counts_and_statistics(plots):
         "   (1,854 pixels)"
     )
     assert "1 below" in histogram.x_axis.axis_label
+
+
+def test_pixels_at_zero_are_left_out_where_most_are(plots):
+    *_, histogram = plots
+    changes = np.zeros(N_PIXELS)
+    changes[:7] = 1.0
+    changes[7:10] = 4.0
+    fraction = np.zeros(N_PIXELS)
+    fraction[3] = 1.0
+    data = PixelValues.of(CHANGES, changes, NO_PIXELS, fraction, "MASK", count_bad=True)
+    histogram.update(data)
+    bins = data.histogram
+    assert bins.zeros == N_PIXELS - 10
+    assert same(bins.edges, np.arange(-0.5, 5.0)), "a bar for every whole number"
+    assert same(bins.good, [0, 6, 0, 0, 3])
+    assert same(bins.bad, [0, 1, 0, 0, 0])
+    assert histogram.title.text == "10 of 1,855 pixels not at 0"
+    assert histogram.x_axis.axis_label == "Value [changes] – 1,845 pixels at 0 not drawn"
+    assert not histogram._mean.visible and not histogram._spread.visible
+    assert histogram.y_range.end < 10
+
+    rare = np.zeros(N_PIXELS)
+    rare[:20] = 0.01
+    histogram.update(PixelValues.of(FRACTION, rare, NO_PIXELS, rare, "MASK", count_bad=True))
+    assert histogram.source.data["right"][-1] == 0.01, "over the values that are drawn"
+
+    histogram.update(PixelValues.of(CHANGES, np.zeros(N_PIXELS), NO_PIXELS))
+    assert histogram._message.visible
+    assert histogram._message.text == "Every pixel with a value is at 0."
+    histogram.update(some_values())
+    assert not histogram._message.visible
+    assert histogram._mean.visible
+    assert some_values(bad=(3,)).histogram.zeros is None, "a charge of 0 is not left out"
+
+
+@pytest.mark.parametrize("highest", [1, 63, 64, 100, 20_000])
+def test_every_count_is_in_a_bin_of_equal_width(highest):
+    changes = np.zeros(N_PIXELS)
+    changes[:3] = 1, highest, highest
+    bins = PixelValues.of(CHANGES, changes, NO_PIXELS).histogram
+    assert (bins.good.sum(), bins.below, bins.above) == (3, 0, 0)
+    assert bins.good.size <= plot_options().histogram_bins + 1
+    assert np.ptp(np.diff(bins.edges)) == 0
+    assert (bins.edges % 1 == 0.5).all()
 
 
 def test_module_boundaries_line_up_with_pixels(plots):
