@@ -107,7 +107,9 @@ def _read(data: bytes) -> dict[str, RawHDU]:
         mode="readonly",
         memmap=False,
         lazy_load_hdus=True,
-        checksum=True,
+        # With True all HDUs would be read at once, for ever when the size of one is negative. Any
+        # other true value has checksums verified as well, HDU by HDU.
+        checksum="datasum",
         disable_image_compression=True,
         ignore_missing_simple=False,
     ) as file:
@@ -116,6 +118,8 @@ def _read(data: bytes) -> dict[str, RawHDU]:
             if index >= MOST_HDUS:
                 raise ResultsFileError(f"holds more than {MOST_HDUS} HDUs")
             place = hdu.fileinfo()
+            if place["datSpan"] < 0:
+                raise ResultsFileError(f"damaged: HDU {index} has a negative size")
             end = place["datLoc"] + place["datSpan"]
             if end > len(data):
                 raise ResultsFileError(

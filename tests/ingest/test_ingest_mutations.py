@@ -69,6 +69,12 @@ def truncated(size: int) -> Mutation:
     return lambda data: data[:size]
 
 
+def negative_size(data: bytes) -> bytes:
+    """One HDU of so many rows less than none that the next one would begin before it."""
+    rows = data.index(b"NAXIS2  =", 3 * BLOCK)
+    return valued(rows, "-999")(data)
+
+
 @st.composite
 def mutations(draw: st.DrawFn) -> list[Mutation]:
     data = healthy()
@@ -119,6 +125,7 @@ def check_whole(writer: Writer, run: int) -> None:
 @example([valued(80, "99999999")])
 @example([truncated(BLOCK)])
 @example([cut(1, 2)])
+@example([negative_size])
 def test_an_error_or_a_run(
     writer: Writer, tmp_path_factory: pytest.TempPathFactory, changes: list[Mutation]
 ) -> None:
