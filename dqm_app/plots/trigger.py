@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from bokeh.models import ColumnDataSource, HoverTool, Quad, Scatter, Step
+from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, Quad, Scatter, Step
 from bokeh.models.ranges import Range
 from numpy.typing import NDArray
 
@@ -145,6 +145,7 @@ class TriggerTimes(PlotFrame):
         self.legend = legend(("Event", self._events), ("Negative time step", self._negative))
         self.legend.location = "bottom_right"
         self.figure.center.append(self.legend)
+        self.y_axis.ticker = BasicTicker(min_interval=1)  # ids are whole
         self.hover.renderers = [self._events]
         self.negative_hover.renderers = [self._negative]
         self.restyle(theme)

@@ -239,7 +239,7 @@ class TriggerView(View):
         mean = significant(rate.mean, 5)
         drawn = shown.time.size
         points = (
-            f"every one of {counted(shown.events, 'event')} is drawn"
+            _all_drawn(drawn)
             if drawn == shown.events
             else f"{drawn:,} of {counted(shown.events, 'event')} drawn; zoom in to see every event"
         )
@@ -270,6 +270,10 @@ def zoomed(time: np.ndarray, ids: np.ndarray, start: float, end: float) -> Trigg
     inside = np.flatnonzero((time >= start) & (time <= end))
     drawn = inside[evenly(inside.size, plot_options().exact_points)] if inside.size else inside
     return TriggerEvents(time[drawn], ids[drawn].astype("<f8"), int(inside.size))
+
+
+def _all_drawn(events: int) -> str:
+    return "the only event is drawn" if events == 1 else f"all {events:,} events are drawn"
 
 
 def _ends(time: np.ndarray) -> tuple[float, float]:

@@ -152,7 +152,7 @@ def test_an_event_without_a_date_is_left_out_and_counted(odd_database, word):
         (listed["Timestamps"][kept] - 37.0) * 1000
     )
     assert "1 event without a usable time not drawn" in notes(view)
-    assert "every one of 48 events is drawn" in notes(view)
+    assert "all 48 events are drawn" in notes(view)
     assert view.times.negative.data["id"].size == 0
     rate = {label: value for label, value, _ in view.root.tags[0]["numbers"]}
     assert rate["Mean rate of this class"] == "100 Hz"
