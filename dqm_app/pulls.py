@@ -29,7 +29,6 @@ LONGEST_TEXT = 600
 SHARE = 0.1
 """Of the time of one thread that may be spent on reading failures while there is much to read."""
 RETRY_SECONDS = 3.0
-REMOVED = "removed"  # a failure of this kind is a run that somebody deleted: nothing is wrong
 
 _EXITS = {
     0: ("ok", "nothing went wrong"),
@@ -166,7 +165,7 @@ def _row(failure: Failure, now: float) -> dict[str, Any]:
 
 
 def _state(failure: Failure) -> str:
-    if failure.kind == REMOVED:
+    if failure.is_removed:
         return "deleted"
     return "quarantine" if failure.is_quarantined else "next"
 

@@ -15,6 +15,9 @@ from BTrees.IOBTree import IOBTree
 from dqm_db.codec import pack_record, unpack_record
 from dqm_db.model import Ingestion, Root, SmallRecord
 
+REMOVED = "removed"
+"""Kind of the "failure" of a run that was deleted and must not come back by itself."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -27,8 +30,7 @@ class Failure:
     source : str
         Path or URL of the file.
     kind : str
-        What went wrong, as the class of the error; ``"removed"`` for a run that `dqm rm` deleted
-        and that must not come back by itself.
+        What went wrong, as the class of the error; `REMOVED` for a run that `dqm rm` deleted.
     error : str
         The same in words, one line.
     attempts : int
@@ -62,6 +64,11 @@ class Failure:
     def is_quarantined(self) -> bool:
         """Whether it waits for a person."""
         return self.next_at is None
+
+    @property
+    def is_removed(self) -> bool:
+        """Whether nothing is wrong with the file: somebody has deleted its run."""
+        return self.kind == REMOVED
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import numpy as np
 
 from dqm_db.catalogue import Catalogue
 from dqm_db.content import Provenance
-from dqm_db.ingestion import Failure
+from dqm_db.ingestion import REMOVED, Failure
 from dqm_db.reader import Snapshot
 from ingest import PARSER_VERSION
 from ingest.errors import printable
@@ -32,7 +32,6 @@ FIRST_DELAY = 60.0
 LONGEST_DELAY = 3600.0
 JITTER = (0.5, 1.5)
 """So that what failed together is not tried together."""
-REMOVED = "removed"
 
 
 class Decision(enum.Enum):
@@ -143,7 +142,7 @@ def removed(camera: str, run: int, provenance: Provenance, now: float) -> Failur
 
 def is_same_file(failure: Failure, file: RemoteFile) -> bool:
     """Whether *file* is what failed, as far as its source tells, and would be read alike."""
-    if failure.kind != REMOVED and failure.parser_version != PARSER_VERSION:
+    if not failure.is_removed and failure.parser_version != PARSER_VERSION:
         return False
     return not _differs(file, failure.size, failure.adler32, failure.modified)
 

@@ -11,7 +11,6 @@ from rich.table import Table
 from dqm_db.ingestion import Failure
 from dqm_db.quantities import describe
 from dqm_db.reader import Snapshot
-from ingest.attempts import REMOVED
 from ingest.export import iso_utc
 
 COLUMNS = (
@@ -108,7 +107,7 @@ def failures_table(failures: Sequence[Failure]) -> None:
 
 def failure_state(failure: Failure) -> str:
     """What will become of the file."""
-    if failure.kind == REMOVED:
+    if failure.is_removed:
         return "deleted"
     if failure.next_at is None:
         return "in quarantine"

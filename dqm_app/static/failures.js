@@ -31,7 +31,7 @@ const rows = element("div", { class: "rows", tabindex: "0", role: "region", "ari
 const files = element("div", { class: "files" }, [
   element("p", { class: "help" }, [
     "What is in quarantine or deleted is pulled again when its file changes at the source, or after ",
-    element("code", {}, ["dqm ingest --release CAMERA RUN"]), ".",
+    element("code", {}, ["dqm release RUN --camera CAMERA"]), ".",
   ]),
   element("div", { class: "filter" }, [
     element("label", { class: "field" }, [element("span", {}, ["Camera"]), camera]), total,

@@ -271,7 +271,7 @@ def test_the_dialog_with_the_mouse(browser, system):
             f"{FOLDER}{CAMERA}",
         ):
             assert text in pull
-        assert "dqm ingest --release CAMERA RUN" in page.text("#failures .help code")
+        assert "dqm release RUN --camera CAMERA" in page.text("#failures .help code")
         cells = page["#failures tbody tr"].evaluate_all(
             "rows => rows.map(row => [...row.cells].map(cell => cell.innerText))"
         )
