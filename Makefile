@@ -48,7 +48,7 @@ format: $(VENV)/.develops  ## lay the code out and repair what ruff can repair
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-bench: browser  ## measure, print the table, write benchmarks/results/*.json; ONLY=pages,ingest
+bench: browser servers  ## measure, print the table, write benchmarks/results/*.json; ONLY=pages,ingest
 	$(BIN)/python -m benchmarks $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 soak: browser  ## the long trials

@@ -22,6 +22,7 @@ from benchmarks.plan import Plan
 GROUPS = {
     "storage": "benchmarks.storage",
     "ingest": "benchmarks.ingestion",
+    "pull": "benchmarks.pulling",
     "freshness": "benchmarks.freshness",
     "pages": "benchmarks.pages",
     "sessions": "benchmarks.sessions",

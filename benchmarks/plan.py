@@ -39,6 +39,9 @@ class Plan:
     ingested_runs: int = 60
     growth_runs: int = 1000
     fresh_runs: int = 10
+    pulled_runs: int = 200
+    known_runs: int = 5000
+    quiet_pulls: int = 5
 
     @classmethod
     def small(cls, folder: Path, say: Callable[[str], None]) -> Plan:
@@ -58,6 +61,9 @@ class Plan:
             ingested_runs=4,
             growth_runs=300,
             fresh_runs=2,
+            pulled_runs=4,
+            known_runs=30,
+            quiet_pulls=1,
         )
 
     @classmethod
