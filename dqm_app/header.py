@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from dqm_app.plots.numbers import moment
 from dqm_db.content import RunHeader
 
 
 def facts(header: RunHeader) -> dict[str, Any]:
     """What the strip above all views shows of a run.
 
-    Times are Unix seconds in UTC, sizes bytes; ``None`` where the file does not say.
+    Times are Unix seconds in UTC, sizes bytes; ``None`` where the file does not say, or says what
+    is no time.
     """
     times, events, origin = header.times, header.events, header.provenance
     modules = header.absent_modules
     return {
         "camera": header.camera,
         "run": header.run,
-        "start": times.start,
-        "start_is_event": times.run_start is None,
-        "end": times.last_event,
+        "start": moment(times.run_start),
+        "first_event": moment(times.first_event),
+        "last_event": moment(times.last_event),
         "events": {
             "total": events.total,
             "physical": events.physical,

@@ -1,7 +1,7 @@
 // The strip with the facts of the run, always visible above the views.
 
 import { listen } from "./bridge.js";
-import { bytes, clock, count, date, duration, plural } from "./format.js";
+import { UNKNOWN, bytes, clock, count, date, duration, plural } from "./format.js";
 
 const strip = document.getElementById("facts");
 let written = null;
@@ -16,10 +16,8 @@ listen("state", (state) => {
 
 function describe(header) {
   const { events } = header;
-  const length = header.start == null || header.end == null ? null : header.end - header.start;
   const facts = [
-    fact("Start", `${date(header.start)} UTC`, header.start_is_event ? "first event" : null),
-    fact("End", `${end(header)} UTC`, duration(length)),
+    ...times(header),
     titled(fact("Events", total(events), classes(events)), counted(events)),
     absent(header),
     titled(
@@ -33,10 +31,22 @@ function describe(header) {
   return facts;
 }
 
-// the date is said once when the run ends on the day on which it started
-function end({ start, end }) {
-  return start !== null && end !== null && date(start).slice(0, 10) === date(end).slice(0, 10)
-    ? clock(end) : date(end);
+// the run is started some time before the first event, so that both matter
+function times({ start, first_event: first, last_event: last }) {
+  const length = first === null || last === null ? null : `${duration(last - first)} of events`;
+  const begun = start ?? first;
+  return [
+    fact("Start", utc(begun), first === null ? null
+      : start === null ? "first event" : `first event ${utc(first, start)}`),
+    fact("Last event", utc(last, begun), length),
+  ];
+}
+
+// the date is left out where it is that of another time beside it
+function utc(time, beside = null) {
+  if (time === null) return UNKNOWN;
+  const same = beside !== null && date(time).slice(0, 10) === date(beside).slice(0, 10);
+  return `${same ? clock(time) : date(time)} UTC`;
 }
 
 function classes(events) {

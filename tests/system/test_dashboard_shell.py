@@ -269,7 +269,10 @@ def test_the_header_says_what_the_run_is(browser, dashboard):
         header = sample().header
         text = page.text("#facts")
         assert time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(header.times.start)) in text
-        assert time.strftime("%H:%M:%S UTC", time.gmtime(header.times.last_event)) in text
+        first, last = header.times.first_event, header.times.last_event
+        assert time.strftime("first event %H:%M:%S UTC", time.gmtime(first)) in text
+        assert re.search(time.strftime(r"Last event\s+%H:%M:%S UTC", time.gmtime(last)), text)
+        assert f"{last - first:.2f} s of events" in text
         assert re.search(rf"Events\s+{header.events.total}\s", text)
         assert f"{header.events.pedestal} pedestal" in text
         assert re.search(rf"Bad pixels\s+{header.bad_pixels}\s", text)
