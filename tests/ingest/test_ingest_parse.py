@@ -195,7 +195,7 @@ def test_no_pedestals(samples: Path) -> None:
             continue
         assert quantity.columns == {}
         expected = (
-            "no data: the results file holds no times of pedestal events"
+            "no data: the results file has no such list"
             if name == "TRIGGER-EVENTS-PED"
             else "no data: the run has no pedestal events"
         )
