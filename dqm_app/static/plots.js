@@ -24,7 +24,8 @@ class Toolbar {
     this.lists = element("span", { class: "plot-lists" });
     this.zoom = new Zoom(layout);
     this.bar = element("div", { class: "plot-bar" }, [
-      this.name, this.numbers, this.legend, this.lists, this.note, this.zoom.root, this.range.root, this.picked.root,
+      this.name, this.numbers, this.legend, this.lists, this.note, this.zoom.root,
+      element("span", { class: "plot-controls" }, [this.range.root, this.picked.root]),
     ]);
     root.replaceChildren(this.bar, ...(this.contents === null ? [] : [this.contents.root]));
     pointOut(document_, layout);
@@ -53,6 +54,7 @@ class Toolbar {
     this.range.show(info);
     this.contents?.show(info);
     this.zoom.adopt();
+    this.zoom.of(info.quantity);
     this.picked.connect();
   }
 }

@@ -31,6 +31,24 @@ export function complain(entry, reason) {
   }
 }
 
+/** What was kept in the tab's storage under *key*, so that a reloaded page comes back with it. */
+export function recall(key) {
+  try {
+    return JSON.parse(sessionStorage.getItem(key));
+  } catch {
+    return null; // storage is off or holds something else: as if nothing had been kept
+  }
+}
+
+/** Keep *value* in the tab's storage. */
+export function keep(key, value) {
+  try {
+    sessionStorage.setItem(key, JSON.stringify(value));
+  } catch {
+    // storage is off: until the reload
+  }
+}
+
 // at most one call per drawn frame, with the newest arguments
 export function perFrame(call) {
   let waiting = null;

@@ -1,6 +1,6 @@
 // Which pixels are picked, in words; picking by number; and letting go of them (button or Esc).
 
-import { complain, element, text } from "./plots_html.js";
+import { complain, element, keep, recall, text } from "./plots_html.js";
 
 const PIXELS = 1855;
 const PER_MODULE = 7;
@@ -53,13 +53,9 @@ export class PickedPixels {
       return;
     }
     restored = true;
-    try {
-      const kept = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
-      if (kept.length > 0 && this.selection.indices.length === 0) {
-        this.pick(kept);
-      }
-    } catch {
-      // storage is off or holds something else: nothing is picked
+    const kept = recall(KEPT);
+    if (Array.isArray(kept) && kept.length > 0 && this.selection.indices.length === 0) {
+      this.pick(kept);
     }
   }
 
@@ -101,11 +97,7 @@ export class PickedPixels {
       ? "No pixels picked: click or drag over a plot"
       : `${picked.length} ${noun} picked: ${listed}`);
     this.words.title = picked.length > NAMED ? picked.join(", ") : "";
-    try {
-      sessionStorage.setItem(KEPT, JSON.stringify(picked));
-    } catch {
-      // storage is off: until the reload
-    }
+    keep(KEPT, picked);
   }
 }
 

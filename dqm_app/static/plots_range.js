@@ -1,9 +1,10 @@
 // The colour range of a map: percentiles by default, minimum to maximum, or by hand with slider or
 // numbers. It changes the colour mapper here in the browser; the server is not asked.
 
-import { complain, element, perFrame } from "./plots_html.js";
+import { complain, element, keep, perFrame, recall } from "./plots_html.js";
 
 const STEPS = 1000;
+const KEPT = "dqm-colours"; // of each quantity: its range by hand, or how it is chosen
 
 export class ColourRange {
   constructor(document_, view) {
@@ -41,7 +42,7 @@ export class ColourRange {
   button(mode, label, title) {
     return element("button", {
       type: "button", title, click: () => {
-        this.mode = mode;
+        this.choose(mode);
         this.use(...this.limits[mode]);
       },
     }, [label]);
@@ -55,17 +56,30 @@ export class ColourRange {
     this.limits = info.range;
     this.buttons.auto.textContent = info.range.autoText;
     if (info.quantity !== this.quantity) {
-      // a range set by hand belongs to one quantity; it is kept from run to run
+      // what was chosen belongs to one quantity; it is kept from run to run, and over a reload
       this.quantity = info.quantity;
-      if (this.mode === "manual") {
-        this.mode = "auto";
-      }
+      this.restore(recall(KEPT)?.[this.quantity]);
     }
     if (this.mode === "manual") {
       this.use(...this.current);
     } else {
       this.use(...this.limits[this.mode]);
     }
+  }
+
+  restore(kept) {
+    const [low, high] = Array.isArray(kept) ? kept : [];
+    if (Number.isFinite(low) && Number.isFinite(high) && low < high) {
+      this.mode = "manual";
+      this.current = [low, high];
+    } else {
+      this.mode = kept === "full" ? "full" : "auto";
+    }
+  }
+
+  choose(mode) {
+    this.mode = mode;
+    keep(KEPT, { ...recall(KEPT), [this.quantity]: mode === "manual" ? this.current : mode });
   }
 
   // the slider covers all values, and the chosen range where that is wider
@@ -96,7 +110,8 @@ export class ColourRange {
         : "The colours need two numbers, the lower one on the left");
     }
     if (right) {
-      this.mode = "manual";
+      this.current = [low, high];
+      this.choose("manual");
       this.use(low, high);
     }
   }
@@ -107,8 +122,8 @@ export class ColourRange {
     if (this.from.valueAsNumber >= this.to.valueAsNumber) {
       return;
     }
-    this.mode = "manual";
     this.current = [at(this.from), at(this.to)];
+    this.choose("manual");
     this.write();
     this.paint(...this.current);
   }

@@ -1,11 +1,18 @@
 // Zooming that always ends somewhere and can always be left: the least width of each range is kept,
 // a double click shows everything again, and so does a button that is there while something is zoomed.
 
-import { element } from "./plots_html.js";
+import { element, keep, recall } from "./plots_html.js";
+
+const KEPT = "dqm-zoom"; // by view; only where one range says it all, the rest following from it
+const KEEPERS = new Map([["figures-timelines", "timelines-plot"], ["figures-trigger", "trigger-times"]]);
 
 export class Zoom {
   constructor(layout) {
     this.layout = layout;
+    this.keeper = KEEPERS.get(layout.name);
+    this.kept = this.keeper === undefined ? null : recall(KEPT)?.[this.keeper] ?? null;
+    this.restored = false;
+    this.quantity = null;
     this.plots = new Set();
     this.touched = new Set();
     this.root = element("button", {
@@ -29,6 +36,36 @@ export class Zoom {
     this.show();
   }
 
+  /** Show *quantity*; when it is the first one since the page was loaded, as it was zoomed before. */
+  of(quantity) {
+    this.quantity = quantity;
+    if (this.keeper === undefined || this.restored || quantity == null) {
+      return;
+    }
+    this.restored = true;
+    const range = this.range;
+    // the same run, by what its data span
+    if (this.kept?.quantity === quantity && this.kept.whole[0] === range.reset_start
+        && this.kept.whole[1] === range.reset_end) {
+      const [start, end] = this.kept.shown;
+      range.setv({ start, end });
+    }
+  }
+
+  get range() {
+    return [...this.plots].find((plot) => plot.name === this.keeper).x_range;
+  }
+
+  remember() {
+    if (!this.restored) {
+      return;
+    }
+    const { range, quantity } = this;
+    keep(KEPT, { ...recall(KEPT), [this.keeper]: !zoomed(range) ? undefined : {
+      quantity, whole: [range.reset_start, range.reset_end], shown: [range.start, range.end],
+    } });
+  }
+
   // the server sets edges and limits one by one: only what they are in the end counts
   touch(range) {
     if (this.touched.size === 0) {
@@ -37,6 +74,7 @@ export class Zoom {
         this.touched.clear();
         ranges.forEach((one) => this.limit(one));
         this.show();
+        this.remember();
       });
     }
     this.touched.add(range);

@@ -163,6 +163,21 @@ def test_the_colour_range_changes_in_the_browser_alone(browser, dashboard, raw):
         page.press("[", ".")
         assert page.run(colours) != [4400, 4500], "another quantity has another range"
         page.press(",")
+        assert page.run(colours) == [4400, 4500], "each quantity keeps its own"
+        page.page.reload()
+        page.settled()
+        page.wait_for(f'{MODEL}("maps-mapper").low === 4400')
+        assert page.run(colours) == [4400, 4500], "a restarted server reloads the page"
+        assert inputs.nth(1).input_value() == "4500"
+        page.press(".")
+        page.page.get_by_role("button", name="min–max").click()
+        of_other = page.run(colours)
+        page.page.reload()
+        page.settled()
+        page.wait_for(f'{MODEL}("maps-mapper").high === {of_other[1]}')
+        assert page.run(colours) == of_other
+        page.press(",")
+        page.page.get_by_role("button", name="0.5–99.5 %").click()
         assert (
             page.run(colours)
             == automatic
@@ -277,6 +292,49 @@ def test_zooming_keeps_data_in_sight_and_can_be_left(browser, dashboard, figure,
         page.wait_for(f"document.querySelector('#toolbar-{view} button.whole').hidden === true")
         assert page.run(RANGES, figure) == pytest.approx(whole)
         assert page.errors == []
+
+
+@pytest.mark.parametrize(
+    ("figure", "points"),
+    [("timelines-plot", "timelines-plot-points"), ("trigger-times", "trigger-times-events")],
+)
+def test_a_reloaded_page_is_zoomed_as_before(browser, dashboard, figure, points):
+    view = figure.partition("-")[0]
+    quantity = TIMELINE if view == "timelines" else TRIGGER
+    kept = f"JSON.parse(sessionStorage.getItem('dqm-zoom') ?? '{{}}')['{figure}']"
+    with opened(browser, dashboard, view, 7001, quantity=quantity) as page:
+        whole = page.run(RANGES, figure)
+        wheel(page, figure, -4)
+        page.wait_for(f"{kept}?.shown[0] === {MODEL}('{figure}').x_range.start")
+        zoomed = page.run(RANGES, figure)[:2]
+        assert zoomed[1] - zoomed[0] < 0.9 * (whole[1] - whole[0])
+        page.page.reload()
+        page.settled()
+        page.wait_for(f"{MODEL}('{figure}').x_range.start === {zoomed[0]!r}")
+        assert page.run(RANGES, figure)[:2] == zoomed
+        column = "first" if view == "timelines" else "time"
+        first = f"Array.from({MODEL}('{points}').data['{column}'])[0]"
+        page.wait_for(f"{first} >= {zoomed[0]!r}")  # the server sent what is in sight
+        assert page[f"#toolbar-{view} button.whole"].is_visible()
+        page.press("[")  # of another run nothing is kept, also not when it comes back
+        page.press("]")
+        page.page.reload()
+        page.settled()
+        page.wait_for(f"{MODEL}('{figure}').x_range.start === {whole[0]!r}")
+        assert page[f"#toolbar-{view} button.whole"].is_hidden()
+        assert page.errors == []
+
+
+def test_a_toolbar_with_a_map_has_its_controls_in_one_line(browser, dashboard):
+    fraction = "CAMERA-BADPIX-PHY-OVEREVENTS-HIGH-GAIN-FRACTION"
+    with opened(browser, dashboard, "maps", 6001, quantity=fraction, size=(1600, 1000)) as page:
+        for width in (1600, 1280, 1920):
+            page.page.set_viewport_size({"width": width, "height": 1000})
+            page.wait_for(f"innerWidth === {width}")
+            colours = page["#toolbar-maps .colour-range"].bounding_box()
+            picked = page["#toolbar-maps .picked"].bounding_box()
+            middles = [box["y"] + box["height"] / 2 for box in (colours, picked)]
+            assert middles[0] == pytest.approx(middles[1], abs=2), width
 
 
 def test_the_curve_under_the_pointer_is_named_alone_and_shown_on_the_map(browser, dashboard, raw):
