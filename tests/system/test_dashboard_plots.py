@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from processes import LOOPBACK, ServerProcess, free_port
 from results_files import raw_columns, raw_values, sample_fits
 
 from dqm_app.theme import themes
-from dqm_db.content import N_PIXELS
+from dqm_db.content import N_PIXELS, Quantity, RunContent, RunTimes
 from dqm_db.settings import DatabaseSettings, load
 from dqm_db.writer import open_writer
 from ingest.reading import ReadJob, read_run
@@ -23,14 +24,25 @@ pytestmark = [pytest.mark.system, pytest.mark.browser]
 
 SAMPLES = Path(__file__).parent.parent / "data"
 CHARGE = "CHARGE-INTEGRATION-IMAGE-ALL-AVERAGE-HIGH-GAIN"
+VALUELESS = 900
 BYTES_PER_CHANGE = 100_000
 MODEL = "Bokeh.documents.at(-1).get_model_by_name"
 PICKED = f'{MODEL}("picked-pixels").indices'
 
 
+def poor(content: RunContent) -> RunContent:
+    """*content* as run 5001, with the faults that `dashboard` names."""
+    charge = next(quantity for quantity in content.quantities if quantity.name == CHARGE)
+    values = next(iter(charge.columns.values())).copy()
+    values[VALUELESS] = np.inf
+    run = with_quantities(content, Quantity(CHARGE, charge.kind, {CHARGE: values}), run=5001)
+    return replace(run, header=replace(run.header, times=RunTimes()))
+
+
 @pytest.fixture(scope="module")
 def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a dashboard of the sample runs, and of 7001 with 20,000 events."""
+    """Address of a dashboard of the sample runs, of 7001 with 20,000 events, and of 5001 without
+    times and without a value in pixel `VALUELESS`."""
     directory = tmp_path_factory.mktemp("plots")
     url = f"file://{directory}/Data.fs"
     settings = load(DatabaseSettings, db_url=url, lock_dir=directory / "locks")
@@ -42,6 +54,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             if run == 6001:
                 long = with_quantities(content, long_timeline(), long_trigger(), run=7001)
                 writer.store_run(long, None)
+                writer.store_run(poor(content), None)
     port = free_port()
     command = ["dqm", "serve", "--port", str(port), "--num-procs", "1"]
     log = directory / "dashboard.log"
@@ -72,6 +85,22 @@ def test_absent_modules_are_empty_hexagons(browser, dashboard):
         columns, rows = np.round(centres).astype(int).T
         assert (page.picture()[rows, columns] == rgb(LIGHT["surface"])).all()
         assert "84 absent pixels (not read out)" in page.told("maps")
+
+
+def test_a_pixel_without_a_value_is_a_dash_and_a_run_without_times_says_no_more(browser, dashboard):
+    with opened(browser, dashboard, "maps", 5001, quantity=CHARGE, size=(1600, 1000)) as page:
+        (centre,) = page.on_screen("maps-map", *read_geometry()[[VALUELESS]].T)
+        column, row = np.round(centre).astype(int)
+        picture = page.picture()
+        assert tuple(picture[row, column]) == rgb(LIGHT["bad"])
+        for above in (-4, 4):  # a cross would be there, and a value
+            assert tuple(picture[row + above, column]) == rgb(LIGHT["surface"])
+        assert "1 pixel without a value" in page.told("maps")
+        header = page.text("#facts")
+        assert header.split()[:2] == ["Start", "–"]
+        assert "UTC" not in header.partition("Events")[0]
+        assert "first event" not in header
+        assert page.errors == []
 
 
 def test_a_pixel_clicked_on_the_map_is_picked_in_every_plot_and_view(browser, dashboard, raw):
