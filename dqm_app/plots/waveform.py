@@ -57,14 +57,13 @@ class WaveformPlot(PlotFrame):
             Line(x="sample", y="median", line_width=1.5, line_dash="dashed"), self.source
         )
         self._mean = self.add(Line(x="sample", y="mean", line_width=2.5), self.source)
-        self.figure.center.append(
-            legend(
-                ("Camera mean", self._mean),
-                ("Camera median", self._median),
-                ("95 % of the pixels", self._band),
-                picked=self.picked.lines,
-            )
+        self.legend = legend(
+            ("Camera mean", self._mean),
+            ("Camera median", self._median),
+            ("95 % of the pixels", self._band),
+            picked=self.picked.lines,
         )
+        self.figure.center.append(self.legend)
         self.hover.renderers = [self._mean]
         self._data: Waveforms | None = None
         self.restyle(theme)
@@ -72,6 +71,9 @@ class WaveformPlot(PlotFrame):
     def update(self, data: Waveforms) -> None:
         """Show *data*, without any pixel's own curve."""
         self._data = data
+        nothing = not np.isfinite(data.mean).any()
+        self.explain("No pixel has a waveform." if nothing else None)
+        self.legend.visible = not nothing
         self.source.data = {
             "sample": np.arange(data.mean.size, dtype="<i4"),
             "mean": data.mean,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
 from bokeh.models import LinearColorMapper
 
 from dqm_app.plots.camera_map import CameraMap
@@ -143,15 +144,18 @@ class WaveformsView(View):
             return
         waves = data.waveforms
         info = pixel_info(data.signal) if data.signal is not None else {}
-        peak = int(waves.mean.argmax())
+        known = bool(np.isfinite(waves.mean).any())
+        peak = int(np.nanargmax(waves.mean)) if known else 0
         info |= {
             "quantity": data.quantity,
             "title": waves.title,
             "description": waves.description,
-            "numbers": [
+            "numbers": []
+            if not known
+            else [
                 ["peak of the mean", f"{significant(float(waves.mean[peak]))} {waves.unit}"],
                 ["at sample", str(peak)],
-                ["lowest", f"{significant(float(waves.mean.min()))} {waves.unit}"],
+                ["lowest", f"{significant(float(np.nanmin(waves.mean)))} {waves.unit}"],
             ],
         }
         if curves is not None and curves.left_out:

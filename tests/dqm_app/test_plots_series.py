@@ -129,6 +129,18 @@ def test_waveforms_of_picked_pixels_widen_the_range():
     assert plot.y_range.end < 270
 
 
+def test_waveforms_without_any_value_are_explained():
+    plot = WaveformPlot("w", LIGHT)
+    none = np.full(60, np.nan)
+    plot.update(Waveforms("WF", "Title", "ADC counts", "", none, none, none, none))
+    assert plot._message.visible
+    assert plot._message.text == "No pixel has a waveform."
+    assert not plot.legend.visible
+    plot.update(a_waveform())
+    assert not plot._message.visible
+    assert plot.legend.visible
+
+
 def test_many_picked_curves_are_limited_and_share_a_colour():
     limit = plot_options().picked_curves
     curves = Curves.of(np.zeros((100, 5)), tuple(range(100)))

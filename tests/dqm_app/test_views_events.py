@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -45,6 +46,20 @@ def test_the_mean_waveform_is_over_present_pixels(sample_database, samples):
     assert len(present) == 1771
     data = load_view(sample_database, WaveformsView, 8001, WAVEFORMS)
     assert data.waveforms.mean == pytest.approx(present.mean(axis=0))
+
+
+def test_no_peak_is_told_of_waveforms_without_any_value(sample_database):
+    data = load_view(sample_database, WaveformsView, 6001, WAVEFORMS)
+    none = np.full(60, np.nan)
+    context, _ = a_context(sample_database)
+    view = WaveformsView(context)
+    view.update(replace(data, waveforms=replace(data.waveforms, mean=none, low=none, high=none)))
+    assert view.root.tags[0]["numbers"] == []
+    partly = data.waveforms.mean.copy()
+    partly[0] = np.nan
+    view.update(replace(data, waveforms=replace(data.waveforms, mean=partly)))
+    numbers = dict(view.root.tags[0]["numbers"])
+    assert numbers["at sample"] == str(np.nanargmax(partly))
 
 
 def test_curves_of_an_older_run_are_not_drawn_into_a_newer_one(sample_database):
