@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from bokeh.models import ColumnDataSource, HoverTool, Scatter, Step
+from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, Scatter, Step
 from numpy.typing import NDArray
 
 from dqm_app.plots.frame import AxisSpec, PlotFrame
@@ -35,6 +35,7 @@ class EventTimesPlot(PlotFrame):
             Step(x="time", y="number", mode="after", line_width=1.5), self.source
         )
         self._points = self.add(Scatter(x="time", y="number", size=7, line_width=1), self.source)
+        self.y_axis.ticker = BasicTicker(min_interval=1)
         self.hover.renderers = [self._points]
         self.restyle(theme)
 
