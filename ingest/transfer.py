@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import itertools
+import math
 import os
 import shutil
 import tempfile
@@ -85,7 +86,7 @@ class Transfers:
     folder : Path
         A `private_folder`.
     stall : float
-        Seconds without progress after which a transfer is given up.
+        Seconds without progress after which a transfer is given up, unless the source watches.
     largest : int
         Bytes; larger files are not fetched to their end.
     disk : int
@@ -97,7 +98,7 @@ class Transfers:
     ) -> None:
         self._source = source
         self._folder = folder
-        self._stall = stall
+        self._stall = math.inf if source.watches_itself else stall
         self._largest = largest
         self._disk = disk
         self._numbers = itertools.count()

@@ -66,10 +66,14 @@ class Source(ABC):
         The directory that the user named: full path or URL.
     streams : int
         How many files are best fetched at once.
+    watches_itself : bool
+        A target may stay as it is for long although all is well, and the source gives up by itself
+        when nothing goes on; otherwise its caller does.
     """
 
     root: str
     streams: int = 4
+    watches_itself: bool = False
 
     @abstractmethod
     def list(self, folder: str) -> Listing:

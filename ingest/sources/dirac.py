@@ -90,6 +90,7 @@ class Dirac(Source):
         ``DQM_DIRAC_PYTHON`` is not set or is no program, or the URL has no path.
     """
 
+    watches_itself = True  # a target appears when the whole list is there
     worker = Path(__file__).with_name("dirac_worker.py")
 
     def __init__(self, url: str) -> None:

@@ -80,8 +80,8 @@ class DiracProcess:
             raise Unavailable(f"{command[0]} cannot be started: {one_line(error)}") from error
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._logger = threading.Thread(target=self._log, daemon=True)
+        self._logger.start()  # first: the listener waits for it when the process has ended
         self._listener.start()
-        self._logger.start()
 
     @property
     def pid(self) -> int:

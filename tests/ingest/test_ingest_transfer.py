@@ -92,6 +92,19 @@ def test_a_silent_source_is_given_up(folder: Path) -> None:
     for_ever.set()
 
 
+def test_a_source_that_watches_itself_may_take_its_time(folder: Path) -> None:
+    source = MemorySource({NAME: DATA})
+    source.watches_itself = True
+
+    def late(_file: RemoteFile, target: Path) -> None:
+        threading.Event().wait(1.2)
+        target.write_bytes(DATA)
+
+    source.behaviours[NAME] = late
+    future = transfers(source, folder, stall=0.01).start(source.described(NAME))
+    assert future.result(timeout=60).read_bytes() == DATA
+
+
 def test_a_slow_source_is_not(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ingest.transfer.LOOK_SECONDS", 0.01)
     source = MemorySource({NAME: DATA[:20]})
