@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from dqm_db.reader import Snapshot
 
 SHOWN_COLUMNS = ("run", "start", "events", "absent_modules", "bad_pixels")
-VERSION_COLUMNS = ("sha256", "ingested_at", "parser_version")
+VERSION_COLUMNS = ("sha256", "adler32", "ingested_at", "parser_version")
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,8 +55,8 @@ def type_lines(lines: list[str], environment: Mapping[str, str]) -> str:
 
 
 def test_the_commands_for_trials_do_what_they_say(tmp_path: Path) -> None:
-    [lines] = console_blocks("docs/commands.md")
-    assert lines.pop(0).startswith("dqm demo")
+    [lines] = [block for block in console_blocks("docs/commands.md") if "dqm demo" in block[0]]
+    del lines[0]
     assert any(line.startswith("dqm ingest") for line in lines)
     with Stack(tmp_path / "stack", dashboard=False) as stack:
         # The page has the usual port of the demo; nothing else of it is changed.
@@ -74,6 +74,52 @@ def test_the_commands_for_trials_do_what_they_say(tmp_path: Path) -> None:
         ("NectarCAMQM", int(run)) for run in re.findall(r"NectarCAMQM_DQM_Run(\d+)", names)
     }
     assert len(simulated) == 4 and stored == simulated
+
+
+def test_the_commands_of_the_puller_do_what_they_say(tmp_path: Path) -> None:
+    """A folder with a good and a bad file stands for the source of the grid."""
+    blocks = console_blocks("docs/grid.md")
+    [pulling] = [block for block in blocks if block[0].startswith("export DQM_INGEST_SOURCES")]
+    [releasing] = [block for block in blocks if block[0] == "dqm ingest --list-quarantine"]
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(SAMPLES / "NectarCAMQM_DQM_Run8003.tar.gz", source)
+    (source / "NectarCAMQM_DQM_Run6310.tar.gz").write_bytes(b"spoiled")
+    export, count = re.subn(r'"dirac:.*"', str(source), pulling[0])
+    assert count == 1 and len(pulling) == 3
+    with Stack(tmp_path / "stack", dashboard=False) as stack:
+        environment = {**stack.environment(), "DQM_LOCK_DIR": str(tmp_path / "locks")}
+        said = type_lines([export, "dqm ingest --runs 8003", pulling[1]], environment)
+        assert "1 stored of 1" in said and "1 to do of 2" in said
+        for _ in range(2):
+            assert "1 failed" in type_lines([export, f"{pulling[2]} || true"], environment)
+        assert "in quarantine" in type_lines(releasing[:1], environment)
+        assert type_lines(releasing[1:], environment) == "released NectarCAMQM run 6310\n"
+
+
+def test_the_puller_is_installed_as_written(tmp_path: Path) -> None:
+    """Below a folder of the test's own, for a user that exists here; systemd is not asked."""
+    blocks = [block for block in console_blocks("docs/grid.md") if "install" in block[0]]
+    assert len(blocks) == 2
+    group, user = (subprocess.check_output(["id", *how], text=True).strip()
+                   for how in (["-gn"], ["-un"]))  # fmt: skip
+    for place in ("etc/systemd/system", "etc/cron.d", "var/lib", "var/log"):
+        (tmp_path / place).mkdir(parents=True)
+    for line in (line for block in blocks for line in block):
+        here = re.sub(r" /(etc|var)/", rf" {tmp_path}/\1/", line)
+        here = here.replace("-g nectarcam", f"-g {group}").replace("-o nectarcam", f"-o {user}")
+        if here.startswith("systemctl"):
+            unit = here.split()[-1]
+            assert (tmp_path / "etc" / "systemd" / "system" / unit).is_file()
+        else:
+            type_lines([f"cd {ROOT}", here], os.environ)
+    installed = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert installed == {
+        "etc/nectarcam-dqm/dqm.env",
+        "etc/systemd/system/dqm-ingest.service",
+        "etc/systemd/system/dqm-ingest.timer",
+        "etc/cron.d/dqm-ingest",
+    }
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/replication.md"])

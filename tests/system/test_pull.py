@@ -184,6 +184,21 @@ def test_a_silent_server(dqm: Caller) -> None:
     assert result.code == 69 and "Traceback" not in result.err
 
 
+def test_a_server_that_falls_silent_in_mid_download(dqm: Caller, data: Path) -> None:
+    large = data / CAMERA / f"{CAMERA}_DQM_Run7000.tar.gz"
+    large.write_bytes(build_run_archive(CAMERA, 7000, random.Random(0).randbytes(8_000_000)))
+    dqm.environment |= {"DQM_SOURCE_TIMEOUT": "2", "DQM_INGEST_STALL": "2"}
+    with Nginx(data.parent, data) as server:
+        puller = dqm.start("ingest", f"{server.url}/slow/{CAMERA}/")
+        eventually(lambda: any(dqm.temporary.rglob("*Run7000*.part")), "it is being downloaded")
+        eventually(lambda: len(dqm.runs().get(CAMERA, [])) == len(RUNS), "the others are stored")
+        server.send(signal.SIGSTOP)
+        out, err = puller.communicate(timeout=100)
+        server.send(signal.SIGCONT)
+    assert puller.returncode == 69, out + err
+    assert dqm.failures() == [] and dqm.leftovers() == []
+
+
 def test_nobody_there(dqm: Caller) -> None:
     for scheme in ("http", "root", "webdav"):
         result = dqm("ingest", f"{scheme}://{LOOPBACK}:{free_port()}//dqm/")
