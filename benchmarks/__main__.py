@@ -23,6 +23,7 @@ GROUPS = {
     "storage": "benchmarks.storage",
     "ingest": "benchmarks.ingestion",
     "pull": "benchmarks.pulling",
+    "dirac": "benchmarks.dirac",
     "freshness": "benchmarks.freshness",
     "pages": "benchmarks.pages",
     "sessions": "benchmarks.sessions",

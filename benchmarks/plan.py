@@ -42,6 +42,8 @@ class Plan:
     pulled_runs: int = 200
     known_runs: int = 5000
     quiet_pulls: int = 5
+    dirac_runs: int = 200
+    dirac_rounds: int = 5
 
     @classmethod
     def small(cls, folder: Path, say: Callable[[str], None]) -> Plan:
@@ -64,6 +66,8 @@ class Plan:
             pulled_runs=4,
             known_runs=30,
             quiet_pulls=1,
+            dirac_runs=8,
+            dirac_rounds=1,
         )
 
     @classmethod

@@ -154,12 +154,18 @@ def _transactions(stack: Stack) -> list[Any]:
     return [found.tid for found in FileIterator(str(path))]
 
 
+def find_test_servers() -> None:
+    """Make the servers that the tests start importable."""
+    for place in ("", "support", "system"):
+        folder = str(ROOT / "tests" / place) if place else str(ROOT)
+        if folder not in sys.path:
+            sys.path.append(folder)
+
+
 @contextlib.contextmanager
 def _server() -> Iterator[tuple[Path, str]]:
     """An XRootD server on loopback: the folder of its files, and their URL."""
-    for place in ("support", "system"):  # where the tests have their servers
-        if str(ROOT / "tests" / place) not in sys.path:
-            sys.path.append(str(ROOT / "tests" / place))
+    find_test_servers()
     from grid_servers import XRootD, open_folder
 
     with open_folder() as public:
