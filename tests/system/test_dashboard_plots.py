@@ -362,6 +362,8 @@ def test_a_toolbar_with_a_map_has_its_controls_in_one_line(browser, dashboard):
             page.wait_for(f"innerWidth === {width}")
             colours = page["#toolbar-maps .colour-range"].bounding_box()
             picked = page["#toolbar-maps .picked"].bounding_box()
+            facts = page["#toolbar-maps .plot-name"].bounding_box()
+            assert colours["y"] >= facts["y"] + facts["height"], "below the facts"
             middles = [box["y"] + box["height"] / 2 for box in (colours, picked)]
             assert middles[0] == pytest.approx(middles[1], abs=2), width
 
