@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import filecmp
-import json
-import os
 import random
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
-from processes import COMMANDS, DatabaseServer, eventually
+from processes import DatabaseServer, eventually
+from pulling import Caller, kill_with_its_workers_watched
 from results_files import write_run
 
 from tests.grid.dirac_server import DiracServer
@@ -44,53 +41,24 @@ def results(dirac: DiracServer, tmp_path_factory: pytest.TempPathFactory) -> dic
     return stored
 
 
-class Ingest:
-    """Calls of ``dqm`` with a database and a temporary folder of their own."""
-
-    def __init__(self, primary: DatabaseServer, folder: Path) -> None:
-        self.temporary = folder / "downloads"
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if name != "DQM_TEST_DIRAC_ENV"},
-            "DQM_DB_URL": primary.url,
-            "DQM_LOCK_DIR": str(folder / "locks"),
-            "DQM_INGEST_TMP": str(self.temporary),
-        }
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [COMMANDS / "dqm", *arguments],
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, *arguments: str) -> tuple[int, str, str]:
-        with self.start(*arguments) as process:
-            out, err = process.communicate()
-        return process.returncode, out, err
-
-    def stored(self) -> list[tuple[str, int]]:
-        code, out, err = self("runs", "--json")
-        assert code == 0, err
-        rows = map(json.loads, out.splitlines())
-        return sorted((row["camera"], row["run"]) for row in rows)
-
-
 @pytest.fixture
-def ingest(primary: DatabaseServer, proxy: Path, tmp_path: Path) -> Ingest:
-    return Ingest(primary, tmp_path)
+def ingest(primary: DatabaseServer, dirac: DiracServer, proxy: Path, tmp_path: Path) -> Caller:
+    return Caller(primary, tmp_path, DQM_DIRAC_PYTHON=str(dirac.python))
+
+
+def stored(ingest: Caller) -> list[tuple[str, int]]:
+    return [(camera, run) for camera, runs in sorted(ingest.runs().items()) for run in runs]
 
 
 ALL = [(camera, run) for camera in CAMERAS for run in RUNS]
 URL = "dirac:/ctao/user/d/dqm/pulled"
 
 
-def test_all_cameras_and_again(ingest: Ingest, results: dict[str, Path], tmp_path: Path) -> None:
+def test_all_cameras_and_again(ingest: Caller, results: dict[str, Path], tmp_path: Path) -> None:
     code, out, err = ingest("ingest", URL)
     assert code == 0, err
     assert f"{len(ALL)} stored of {len(ALL)} in " in out
-    assert ingest.stored() == ALL
+    assert stored(ingest) == ALL
     assert list(ingest.temporary.iterdir()) == []
     code, out, err = ingest("ingest", URL + "/{camera}")
     assert code == 0, err
@@ -104,7 +72,7 @@ def test_all_cameras_and_again(ingest: Ingest, results: dict[str, Path], tmp_pat
 
 
 def test_a_bad_file_does_not_keep_the_others(
-    ingest: Ingest, dirac: DiracServer, tmp_path: Path
+    ingest: Caller, dirac: DiracServer, tmp_path: Path
 ) -> None:
     files = [write_run(tmp_path, run, camera="NectarCAMQM", seed=run) for run in (1, 2, 3)]
     directory = "/ctao/user/d/dqm/bad"
@@ -116,11 +84,11 @@ def test_a_bad_file_does_not_keep_the_others(
     code, out, err = ingest("ingest", f"dirac:{directory}")
     assert code == 1
     assert files[1].name in out + err and "checksum" in out + err
-    assert ingest.stored() == [("NectarCAMQM", 1), ("NectarCAMQM", 3)]
+    assert stored(ingest) == [("NectarCAMQM", 1), ("NectarCAMQM", 3)]
 
 
 def test_an_expired_proxy(
-    ingest: Ingest, dirac: DiracServer, results: dict[str, Path], proxy: Path
+    ingest: Caller, dirac: DiracServer, results: dict[str, Path], proxy: Path
 ) -> None:
     dirac.make_proxy(proxy, -10)
     code, out, err = ingest("ingest", URL)
@@ -128,7 +96,7 @@ def test_an_expired_proxy(
     assert "proxy has expired" in out + err and "Traceback" not in out + err
 
 
-def test_services_down(ingest: Ingest, dirac: DiracServer, results: dict[str, Path]) -> None:
+def test_services_down(ingest: Caller, dirac: DiracServer, results: dict[str, Path]) -> None:
     dirac.services["storage"].kill()
     try:
         code, out, err = ingest("ingest", URL, "--runs", "7000-7002")
@@ -145,25 +113,19 @@ def test_services_down(ingest: Ingest, dirac: DiracServer, results: dict[str, Pa
     assert code == 69, out + err
 
 
-def test_kill_9_of_the_puller(ingest: Ingest, results: dict[str, Path]) -> None:
+def test_kill_9_of_the_puller(ingest: Caller, results: dict[str, Path]) -> None:
     chance = random.SystemRandom()
     for _ in range(3):
         puller = ingest.start("ingest", URL)
-        try:
-            eventually(lambda: fetching(ingest, puller), "a download, or the end of all")  # noqa: B023
-            time.sleep(chance.uniform(0, 0.5))
-            children = psutil.Process(puller.pid).children(recursive=True)
-        finally:
-            puller.send_signal(signal.SIGKILL)
-            puller.communicate()
-        psutil.wait_procs(children, timeout=30)
-        assert not [child for child in children if child.is_running()]
+        eventually(lambda: fetching(ingest, puller), "a download, or the end of all")  # noqa: B023
+        time.sleep(chance.uniform(0, 0.5))
+        kill_with_its_workers_watched(puller)
     code, _, err = ingest("ingest", URL)
     assert code == 0, err
-    assert ingest.stored() == ALL
+    assert stored(ingest) == ALL
     assert list(ingest.temporary.iterdir()) == []
 
 
-def fetching(ingest: Ingest, puller: subprocess.Popen[str]) -> bool:
+def fetching(ingest: Caller, puller: subprocess.Popen[str]) -> bool:
     """Whether DIRAC is about to write, or everything is over."""
     return puller.poll() is not None or any(ingest.temporary.glob("*/.dirac-*"))
