@@ -15,7 +15,7 @@ from dqm_app.theme import themes
 from dqm_app.views import VIEWS
 
 BOKEHJS = "js/bokeh.min.js"  # without the bundles for widgets, tables, WebGL and MathJax
-SCRIPTS_ON_DEMAND = ("failures.js",)
+SCRIPTS_ON_DEMAND = ("failures.js", "plots_contents.js", "plots_pointed.js")
 _SERVICE = "dqm_service"
 
 

@@ -12,14 +12,17 @@ export function plural(value, one, many = `${one}s`) {
   return `${count(value)} ${value === 1 ? one : many}`;
 }
 
-/** Unix seconds as "2024-05-03 02:11:07". */
+/** Unix seconds as "2024-05-03 02:11:07"; what a sick clock wrote may be no date at all. */
 export function date(seconds) {
-  return seconds == null ? UNKNOWN : new Date(seconds * 1000).toISOString().slice(0, 19).replace("T", " ");
+  if (seconds == null) return UNKNOWN;
+  const moment = new Date(seconds * 1000);
+  return Number.isNaN(moment.getTime()) ? UNKNOWN : moment.toISOString().slice(0, 19).replace("T", " ");
 }
 
 /** Unix seconds as "02:11:07". */
 export function clock(seconds) {
-  return seconds == null ? UNKNOWN : date(seconds).slice(11);
+  const whole = date(seconds);
+  return whole === UNKNOWN ? UNKNOWN : whole.slice(11);
 }
 
 /** Seconds as "41.3 s", "12 min 03 s" or "1 h 02 min". */

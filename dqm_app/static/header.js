@@ -81,8 +81,11 @@ function provenance(header) {
   const name = header.source.split("/").at(-1);
   const list = element("dl");
   const rows = [
-    ["Source", header.source], ["Size", bytes(header.source_size)],
-    ["Results file", `${header.results_name}, ${bytes(header.results_size)}`],
+    ["Source", header.source],
+    ...(header.results_name === "" ? [["Results file", "none: imported from a database that keeps no files"]] : [
+      ["Size", bytes(header.source_size)],
+      ["Results file", `${header.results_name}, ${bytes(header.results_size)}`],
+    ]),
     ["SHA-256", header.sha256], ["Ingested", `${date(header.ingested_at)} UTC`],
     ["Parser version", String(header.parser_version)],
   ];

@@ -5,8 +5,6 @@
 
 import { ColourRange } from "./plots_range.js";
 import { PickedPixels } from "./plots_picked.js";
-import { Contents } from "./plots_contents.js";
-import { pointOut } from "./plots_pointed.js";
 import { Zoom } from "./plots_zoom.js";
 import { element, text } from "./plots_html.js";
 
@@ -19,7 +17,7 @@ class Toolbar {
     const view = root.id.slice("toolbar-".length);
     this.range = new ColourRange(document_, view);
     this.picked = new PickedPixels(document_);
-    this.contents = view === "contents" ? new Contents(document_) : null;
+    this.contents = null;
     this.note = element("span", { class: "plot-note" });
     this.lists = element("span", { class: "plot-lists" });
     this.zoom = new Zoom(layout);
@@ -27,10 +25,24 @@ class Toolbar {
       this.name, this.numbers, this.legend, this.lists, this.note, this.zoom.root,
       element("span", { class: "plot-controls" }, [this.range.root, this.picked.root]),
     ]);
-    root.replaceChildren(this.bar, ...(this.contents === null ? [] : [this.contents.root]));
-    pointOut(document_, layout);
+    root.replaceChildren(this.bar);
     layout.properties.tags.change.connect(() => this.show());
     this.show();
+    this.load(root, layout, document_);
+  }
+
+  // what most views do without is fetched for those that need it: the first page has less to load
+  async load(root, layout, document_) {
+    if (layout.name === "figures-contents") {
+      const { Contents } = await import("./plots_contents.js");
+      this.contents = new Contents(document_);
+      root.append(this.contents.root);
+      this.show();
+    }
+    if ([...layout.references()].some((model) => model.name?.endsWith("-picked"))) {
+      const { pointOut } = await import("./plots_pointed.js");
+      pointOut(document_, layout);
+    }
   }
 
   show() {
