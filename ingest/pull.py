@@ -192,7 +192,7 @@ class Puller:
 
     def _given_up(self, state: _SourceState) -> Iterator[FileOutcome]:
         """At the end: what did not arrive is the source's fault, unless it still answers."""
-        if state.error is None and state.unanswered():
+        if state.error is None and state.unanswered() and not self.stop():
             try:
                 state.source.list(state.source.root)
             except SourceError as reason:
