@@ -10,7 +10,7 @@ from typing import Any
 from dqm_app.address import Place
 from dqm_app.theme import themes
 from dqm_app.views import VIEWS
-from dqm_app.views.base import Unavailable
+from dqm_app.views.base import NothingToShow
 from dqm_db.content import RunHeader
 from dqm_db.reader import Snapshot
 from dqm_db.records import QuantityEntry
@@ -90,6 +90,6 @@ def read_page(snapshot: Snapshot, place: Place) -> tuple[RunHeader, tuple[Quanti
     quantities = snapshot.quantities(place.camera, place.run)
     try:
         data = VIEWS[place.view].load(snapshot, header, place.quantity)
-    except Unavailable as reason:
+    except NothingToShow as reason:
         data = reason
     return header, quantities, data

@@ -36,7 +36,7 @@ from dqm_app.pulls import PullState, listing
 from dqm_app.service import Service
 from dqm_app.theme import themes
 from dqm_app.views import VIEWS
-from dqm_app.views.base import Unavailable, View, ViewContext
+from dqm_app.views.base import NothingToShow, View, ViewContext
 from dqm_db.errors import DatabaseUnavailable, DQMError, RunNotFound
 from dqm_db.reader import Snapshot
 
@@ -179,7 +179,7 @@ class Session:
             (*version, place.quantity), lambda snapshot: read_page(snapshot, place)
         )
         header, quantities, data = page
-        unavailable = str(data) if isinstance(data, Unavailable) else None
+        unavailable = str(data) if isinstance(data, NothingToShow) else None
         if unavailable is None:
             if place.quantity != data.quantity:  # from now on the page asks for it by its name
                 self._service.remember((*version, data.quantity), page)

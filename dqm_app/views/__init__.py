@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from dqm_app.views.base import QuantityChoice, Unavailable, View, ViewContext
+from dqm_app.views.base import NothingToShow, QuantityChoice, View, ViewContext
 from dqm_app.views.contents import ContentsView
 from dqm_app.views.maps import MapsView
 from dqm_app.views.pingpong import PingPongView
@@ -30,4 +30,4 @@ VIEWS: Mapping[str, type[View]] = MappingProxyType(
 )
 """In the order of the tabs."""
 
-__all__ = ["VIEWS", "QuantityChoice", "Unavailable", "View", "ViewContext"]
+__all__ = ["VIEWS", "NothingToShow", "QuantityChoice", "View", "ViewContext"]

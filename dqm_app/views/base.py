@@ -28,7 +28,7 @@ REST = "minmax(0, 1fr)"
 SPACING: Any = 6
 
 
-class Unavailable(DQMError):
+class NothingToShow(DQMError):
     """There is nothing to show; the text says why, for the user, in the place of the view."""
 
 
@@ -119,7 +119,7 @@ class View(ABC):
 
         Raises
         ------
-        Unavailable
+        NothingToShow
             When the run has no values for it.
         """
 

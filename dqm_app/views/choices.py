@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from dqm_app.views.base import QuantityChoice, Unavailable
+from dqm_app.views.base import NothingToShow, QuantityChoice
 from dqm_db.content import Kind
 from dqm_db.quantities import QuantityInfo, describe, known_quantities
 from dqm_db.records import QuantityEntry
@@ -53,7 +53,7 @@ def chosen(
 
     Raises
     ------
-    Unavailable
+    NothingToShow
         When the run has no values for *quantity*, or for any that is offered.
     """
     by_name = {choice.name: choice for choice in offered}
@@ -62,9 +62,9 @@ def chosen(
         defaults = [by_name[name] for name in preferred if name in by_name] + list(offered)
         choice = next((c for c in defaults if c.available), defaults[0] if defaults else None)
     if choice is None:
-        raise Unavailable("Nothing of this kind is known for this run.")
+        raise NothingToShow("Nothing of this kind is known for this run.")
     if not choice.available:
-        raise Unavailable(f"{choice.title}: {plainly(choice.reason or 'no data')}.")
+        raise NothingToShow(f"{choice.title}: {plainly(choice.reason or 'no data')}.")
     return choice.name
 
 

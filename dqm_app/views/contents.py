@@ -13,7 +13,7 @@ from bokeh.models.plots import Plot
 from dqm_app.plots.camera_map import CameraMap
 from dqm_app.plots.series import Distribution, SeriesPlot
 from dqm_app.theme import Theme
-from dqm_app.views.base import QuantityChoice, Unavailable, View, ViewContext, stacked
+from dqm_app.views.base import NothingToShow, QuantityChoice, View, ViewContext, stacked
 from dqm_app.views.pixel_data import load_pixels
 from dqm_app.views.plotted import FEW, Plotted
 from dqm_app.views.table import TablePage
@@ -98,7 +98,7 @@ class ContentsView(View):
         camera, run = header.camera, header.run
         entries = snapshot.quantities(camera, run)
         if not entries:
-            raise Unavailable("The results file of this run holds no quantity.")
+            raise NothingToShow("The results file of this run holds no quantity.")
         held = {entry.name: entry for entry in entries}
         first = next((entry for entry in entries if entry.unavailable is None), entries[0])
         entry = held.get(quantity or "", first)

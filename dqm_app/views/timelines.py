@@ -12,7 +12,7 @@ from dqm_app.plots.numbers import counted, significant
 from dqm_app.plots.options import plot_options
 from dqm_app.plots.timeline import Timeline, TimelinePlot
 from dqm_app.theme import Theme
-from dqm_app.views.base import REST, QuantityChoice, Unavailable, View, ViewContext, laid_out
+from dqm_app.views.base import REST, NothingToShow, QuantityChoice, View, ViewContext, laid_out
 from dqm_app.views.choices import choices, chosen, plainly
 from dqm_db.content import N_PIXELS, Kind, RunHeader
 from dqm_db.quantities import describe
@@ -67,7 +67,7 @@ class TimelinesView(View):
         info = describe(name)
         summary = snapshot.summary(header.camera, header.run, name)
         if not summary or not summary["event"].size:
-            raise Unavailable(f"{info.title}: {plainly(info.unavailable)}.")
+            raise NothingToShow(f"{info.title}: {plainly(info.unavailable)}.")
         held = next(entry.columns for entry in entries if entry.name == name)
         total = max((shape[0] for _, shape in held.values()), default=0)
         if np.array_equal(summary["event"], summary["event_end"]):

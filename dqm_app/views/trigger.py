@@ -29,7 +29,7 @@ from dqm_app.plots.trigger import (
     TriggerTimes,
 )
 from dqm_app.theme import Theme
-from dqm_app.views.base import REST, QuantityChoice, Unavailable, View, ViewContext, laid_out
+from dqm_app.views.base import REST, NothingToShow, QuantityChoice, View, ViewContext, laid_out
 from dqm_app.views.choices import choices, chosen
 from dqm_app.views.utc_columns import why_no_dates
 from dqm_db.content import Kind, RunHeader
@@ -126,7 +126,7 @@ class TriggerView(View):
         info = describe(name)
         summary = snapshot.summary(camera, run, name)
         if not summary or not summary["time"].size:
-            raise Unavailable(f"{info.title}: no event of this class has a time.")
+            raise NothingToShow(f"{info.title}: no event of this class has a time.")
         offset = header.times.tai_minus_utc
         offset = float("nan") if offset is None else offset
         columns = snapshot.columns(camera, run, name)

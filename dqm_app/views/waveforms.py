@@ -18,8 +18,8 @@ from dqm_app.theme import Theme
 from dqm_app.views.base import (
     MAP_COLUMN,
     REST,
+    NothingToShow,
     QuantityChoice,
-    Unavailable,
     View,
     ViewContext,
     laid_out,
@@ -81,7 +81,7 @@ class WaveformsView(View):
         info = describe(name)
         summary = snapshot.summary(header.camera, header.run, name)
         if not summary:
-            raise Unavailable(f"{info.title}: no pixel has a waveform.")
+            raise NothingToShow(f"{info.title}: no pixel has a waveform.")
         signal = SIGNAL_MAP.format(events=info.event_class, gain=info.gain)
         held = any(entry.name == signal and entry.unavailable is None for entry in entries)
         return WaveformsData(

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 SETTINGS_PAGE = (ROOT / "docs" / "settings.md").read_text()
-SYSTEM_COMMANDS = {"cmp", "cp", "export", "git", "make", "mkdir", "rm"}
+SYSTEM_COMMANDS = {"cmp", "cp", "export", "git", "install", "make", "mkdir", "rm", "systemctl"}
 
 
 def settings() -> Iterator[tuple[str, FieldInfo]]:
@@ -117,7 +117,7 @@ def test_commands_of_the_documents_exist(page: Path, line: str) -> None:
         environment = Path(sys.executable).parent
         assert program in SYSTEM_COMMANDS or shutil.which(program, path=str(environment)), program
     for word in words[1:]:
-        if re.match(r"(tests|dqm\w*|ingest|benchmarks)/", word):
+        if re.match(r"(tests|dqm\w*|ingest|benchmarks|systemd)/", word):
             assert (ROOT / word).exists(), word
 
 

@@ -19,7 +19,7 @@ import dqm_app.service
 import dqm_app.session
 from dqm_app.service import Service, State
 from dqm_app.session import Session
-from dqm_app.views.base import QuantityChoice, Unavailable, View
+from dqm_app.views.base import NothingToShow, QuantityChoice, View
 from dqm_db.errors import DatabaseUnavailable
 from dqm_db.ingestion import Failure, Pull
 from dqm_db.writer import Writer, open_writer
@@ -52,7 +52,7 @@ class FirstView(View):
         cls.gate.wait(10)
         cls.loads.append((header.run, quantity))
         if quantity == "NONE":
-            raise Unavailable("There is nothing here.")
+            raise NothingToShow("There is nothing here.")
         if quantity == "BUG":
             raise ZeroDivisionError("bug")
         return Data(header.run, quantity if quantity not in (None, "FOO") else "DEFAULT")

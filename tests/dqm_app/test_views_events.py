@@ -13,7 +13,7 @@ from plot_runs import EVENTS, TIMELINE, TRIGGER, a_context, load_view, long_time
 from results_files import raw_columns, raw_values, sample_fits
 
 from dqm_app.plots.options import plot_options
-from dqm_app.views import Unavailable
+from dqm_app.views import NothingToShow
 from dqm_app.views.contents import ContentsView
 from dqm_app.views.plotted import Plotted
 from dqm_app.views.table import TablePage
@@ -78,7 +78,7 @@ def test_curves_of_an_older_run_are_not_drawn_into_a_newer_one(sample_database):
 
 
 def test_a_run_without_pedestals_has_no_pedestal_waveforms(sample_database):
-    with pytest.raises(Unavailable, match="no pedestal events"):
+    with pytest.raises(NothingToShow, match="no pedestal events"):
         load_view(sample_database, WaveformsView, 8003, "WF-PED-HIGH-GAIN")
 
 

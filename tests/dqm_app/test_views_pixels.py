@@ -12,7 +12,7 @@ from dqm_app.plots.camera_map import CameraMap
 from dqm_app.plots.curves import Curves
 from dqm_app.plots.pixels import ABSENT, BAD, PixelSource, PixelValues
 from dqm_app.theme import themes
-from dqm_app.views import VIEWS, Unavailable
+from dqm_app.views import VIEWS, NothingToShow
 from dqm_app.views.maps import MapsData, MapsView
 from dqm_app.views.pingpong import PingPongView
 from dqm_app.views.pixel_data import mask_of, pixel_info
@@ -88,7 +88,7 @@ def test_the_default_is_the_charge_and_an_unknown_quantity_leads_there(sample_da
 
 
 def test_a_quantity_that_a_run_lacks_is_explained_not_replaced(sample_database):
-    with pytest.raises(Unavailable, match=r"pedestal events.*the run has no pedestal events"):
+    with pytest.raises(NothingToShow, match=r"pedestal events.*the run has no pedestal events"):
         load_view(sample_database, MapsView, 8003, CHARGE.replace("IMAGE", "PED"))
 
 

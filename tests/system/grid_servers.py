@@ -264,6 +264,10 @@ class BrokenServer:
         self._thread.start()
         return self
 
+    def was_asked(self) -> bool:
+        """Whether somebody has connected."""
+        return bool(self._connections)
+
     def __exit__(self, *_: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._thread.join()

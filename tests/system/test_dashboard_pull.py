@@ -242,7 +242,7 @@ def test_the_dialog_with_the_mouse(browser, system):
     again, day_before = time.time() + 900, time.time() - 1e5
     system.fail(
         failure(8001),
-        failure(8002, kind="Unavailable", next_at=again, error="the <b>server</b> broke off"),
+        failure(8002, kind="NothingToShow", next_at=again, error="the <b>server</b> broke off"),
         failure(12, OTHER, source="/data/\u202e\n.tar.gz", last_at=day_before),
     )
     system.pull(

@@ -261,8 +261,8 @@ def test_the_second_one_gives_up(dqm: Caller, data: Path) -> None:
     with BrokenServer(None) as server:
         dqm.environment["DQM_SOURCE_TIMEOUT"] = "60"
         first = dqm.start("ingest", f"http://{LOOPBACK}:{server.port}/dqm/")
-        locks = Path(dqm.environment["DQM_LOCK_DIR"])
-        eventually(lambda: dqm("ingest", str(data)).code == 75, f"somebody holds {locks}")
+        eventually(server.was_asked, "the first one, which has the lock, asks its source")
+        assert dqm("ingest", str(data)).code == 75
         kill_with_its_workers_watched(first)
     # kill -9 frees the lock
     assert dqm("ingest", str(data)).code == 0
