@@ -23,7 +23,7 @@ import zstandard
 from dqm_db.codec import LEVEL
 from dqm_db.content import LARGEST_RUN, Original, Provenance
 from ingest import PARSER_VERSION
-from ingest.errors import ResultsFileError, one_line, printable
+from ingest.errors import ResultsFileError, Unreadable, one_line, printable
 
 ARCHIVE_NAME = re.compile(r"(?P<camera>[A-Za-z][A-Za-z0-9_-]{0,63}?)_DQM_Run(?P<run>\d{1,10})")
 RESULTS_NAME = re.compile(r"NectarCAM_Run(?P<run>\d{1,10})_Results\.fits")
@@ -86,7 +86,8 @@ def read_source(path: Path, limits: Limits) -> bytes:
     Raises
     ------
     ResultsFileError
-        It does not exist, cannot be read, is a folder or device, is empty or too large.
+        It is a folder or device, is empty or too large; `Unreadable` when it is not there or
+        cannot be read.
     """
     try:
         status = path.stat()
@@ -100,7 +101,7 @@ def read_source(path: Path, limits: Limits) -> bytes:
             )
         data = path.read_bytes()
     except OSError as error:
-        raise ResultsFileError(f"cannot be read: {error.strerror or one_line(error)}") from error
+        raise Unreadable(f"cannot be read: {error.strerror or one_line(error)}") from error
     if not data:
         raise ResultsFileError("is empty (0 bytes)")
     return data

@@ -24,9 +24,10 @@ from ingest.errors import printable
 from ingest.outcomes import FileOutcome
 from ingest.sources.base import RemoteFile
 
-HEALING = frozenset({"Unavailable", "NotFound", "AccessDenied", "MemoryError"})
+HEALING = frozenset(
+    {"Unavailable", "NotFound", "AccessDenied", "AuthExpired", "Unreadable", "MemoryError"}
+)
 """Errors that say nothing about the file."""
-SPOILED_ATTEMPTS = 2
 FIRST_DELAY = 60.0
 """Seconds until the second attempt; each further one takes twice as long, up to…"""
 LONGEST_DELAY = 3600.0
@@ -89,6 +90,10 @@ class Ledger:
         """The earlier failure of the run, whichever file it was."""
         return self._failures.get((found.camera, found.run))
 
+    def healing(self) -> list[Failure]:
+        """Failures of files that are to be tried later, whatever is in them."""
+        return [failure for failure in self._failures.values() if failure.kind in HEALING]
+
     def attempts(self, found: Named) -> int:
         """How often this very file was tried before."""
         failure = self.failure(found)
@@ -103,7 +108,8 @@ def after_failure(ledger: Ledger, found: Named, outcome: FileOutcome, now: float
         delay = min(FIRST_DELAY * 2 ** min(attempts - 1, 30), LONGEST_DELAY)
         next_at: float | None = now + delay * random.uniform(*JITTER)  # noqa: S311
     else:
-        next_at = now if attempts < SPOILED_ATTEMPTS else None
+        was_spoiled = before is not None and attempts > 1 and before.kind not in HEALING
+        next_at = None if was_spoiled else now
     return Failure(
         camera=found.camera,
         run=found.run,

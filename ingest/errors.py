@@ -12,6 +12,10 @@ class ResultsFileError(DQMError):
     """A file cannot be read as a DQM results file; the text says in one line what is wrong."""
 
 
+class Unreadable(ResultsFileError):
+    """A file on this machine cannot be read now; nothing is known of what is in it."""
+
+
 class NoInputFiles(DQMError):
     """Nothing that could be a results file was found where the user pointed."""
 

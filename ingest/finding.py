@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from dqm_db.content import LARGEST_RUN
 from ingest.archive import ARCHIVE_NAME, RESULTS_NAME, Claim, claim_of_name
 from ingest.errors import one_line, printable
 from ingest.outcomes import FileOutcome, Status
@@ -14,6 +16,8 @@ from ingest.sources.errors import AccessDenied, NotFound, Unavailable
 CAMERA_IN_URL = "{camera}"
 DEEPEST = 16
 """Folders in folders; more are a loop."""
+SILENT_FOLDERS = 3
+"""After so many folders in a row without an answer the source is down."""
 
 _RESULTS_FILE = re.compile(
     f"(?:{ARCHIVE_NAME.pattern})"
@@ -91,60 +95,94 @@ class Found:
         Folders that could not be looked into.
     others : int
         Files that are not named like results files.
+    silent : int
+        Folders in a row, the last ones, without an answer.
     """
 
     files: list[RemoteFile] = field(default_factory=list)
     unread: list[FileOutcome] = field(default_factory=list)
     others: int = 0
+    silent: int = 0
 
 
-def find(source: Source, wanted: Wanted, below: str = "") -> Found:
+def find(
+    source: Source, wanted: Wanted, below: str = "", *, stop: Callable[[], bool] = lambda: False
+) -> Found:
     """Look through the root of *source* and the folders in it.
 
     With *below* the folders of the root are cameras, and only this folder in each is looked
-    through: what follows ``{camera}`` in a URL, ``"/"`` when nothing does.
+    through: what follows ``{camera}`` in a URL, ``"/"`` when nothing does; a folder without it is
+    none of a camera. Once *stop* returns true no further folder is listed.
 
     Raises
     ------
     SourceError
-        The root cannot be listed, or credentials ran out.
+        The root cannot be listed, credentials ran out, or nothing answers any more.
     """
     found = Found()
+    search = _Search(source, wanted, found, stop)
     top = source.list(source.root)
     if below:
         found.unread += [_unread(folder, reason) for folder, reason in top.unread]
         for folder in sorted(top.folders):
             camera = folder.rstrip("/").rpartition("/")[2]
             if wanted.camera in (None, camera):
-                _look_into(source, folder.rstrip("/") + below.rstrip("/"), wanted, found, 1)
+                place = folder.rstrip("/") + below.rstrip("/")
+                search.look_into(place, 1, may_be_missing=bool(below.strip("/")))
     else:
-        _take(source, top, wanted, found, 0)
+        search.take(top, 0)
     return found
 
 
-def _look_into(source: Source, folder: str, wanted: Wanted, found: Found, depth: int) -> None:
-    try:
-        listing = source.list(folder)
-    except (NotFound, AccessDenied, Unavailable) as error:
-        found.unread.append(_unread(folder, one_line(error), type(error).__name__))
-        return
-    _take(source, listing, wanted, found, depth)
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """One walk through a source."""
+
+    source: Source
+    wanted: Wanted
+    found: Found
+    stop: Callable[[], bool]
+
+    def look_into(self, folder: str, depth: int, *, may_be_missing: bool = False) -> None:
+        found = self.found
+        if self.stop():
+            return
+        try:
+            listing = self.source.list(folder)
+        except (NotFound, AccessDenied, Unavailable) as error:
+            found.silent = found.silent + 1 if isinstance(error, Unavailable) else 0
+            if found.silent >= SILENT_FOLDERS:
+                raise
+            if not (may_be_missing and isinstance(error, NotFound)):
+                found.unread.append(_unread(folder, one_line(error), type(error).__name__))
+            return
+        found.silent = 0
+        self.take(listing, depth)
+
+    def take(self, listing: Listing, depth: int) -> None:
+        _take_files(listing, self.wanted, self.found)
+        for folder in sorted(listing.folders):
+            if depth < DEEPEST:
+                self.look_into(folder, depth + 1)
+            else:
+                self.found.unread.append(_unread(folder, "it is too deep"))
 
 
-def _take(source: Source, listing: Listing, wanted: Wanted, found: Found, depth: int) -> None:
+def _take_files(listing: Listing, wanted: Wanted, found: Found) -> None:
     found.unread += [_unread(folder, reason) for folder, reason in listing.unread]
-    named = [file for file in listing.files if _RESULTS_FILE.fullmatch(file.name)]
+    named = [file for file in listing.files if _is_named(file.name)]
     found.others += len(listing.files) - len(named)
     claims = {file.path: claim_of_name(file.name) for file in named}
     found.files += sorted(
         (file for file in named if wanted.admits(file, claims[file.path])),
         key=lambda file: (claims[file.path].run or 0, file.path),
     )
-    for folder in sorted(listing.folders):
-        if depth < DEEPEST:
-            _look_into(source, folder, wanted, found, depth + 1)
-        else:
-            found.unread.append(_unread(folder, "it is too deep"))
+
+
+def _is_named(name: str) -> bool:
+    """Whether *name* is that of a results file of a run that there can be."""
+    run = claim_of_name(name).run
+    return _RESULTS_FILE.fullmatch(name) is not None and 0 < (run or 0) <= LARGEST_RUN
 
 
 def _unread(folder: str, reason: str, kind: str = "NotFound") -> FileOutcome:

@@ -18,6 +18,7 @@ class Status(enum.StrEnum):
     CHANGED = "changed at the source"  # and left alone, since nobody asked for --update
     WAITING = "to be tried later"
     QUARANTINED = "in quarantine"
+    PASSED_OVER = "passed over"  # there is a newer file of the same run
     TO_DO = "to do"  # of a dry run
     REFUSED = "refused"
     FAILED = "failed"

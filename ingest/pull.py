@@ -32,7 +32,10 @@ from ingest.transfer import Transfers, private_folder
 from ingest.workers import run_jobs
 
 SILENT_FILES = 3
-"""So many fetches in a row without an answer, or as many as run at once, and a source is down."""
+"""After so many fetches in a row without an answer, or as many as run at once, the source is asked
+whether it is there: if it still lists, the files are to blame."""
+PROBES = 3
+"""Times that this is done before a source that lists but gives no file at all counts as down."""
 
 _LEFT_ALONE = {
     Decision.KNOWN: Status.SKIPPED,
@@ -65,7 +68,7 @@ class Puller:
         Processes that parse, at most.
     stop : callable
         Once it returns true nothing further is begun.
-    errors : list of SourceError
+    errors : list of DQMError
         Why sources were left before all was done.
     """
 
@@ -75,7 +78,7 @@ class Puller:
     update: bool = False
     workers: int = 0
     stop: Callable[[], bool] = lambda: False
-    errors: list[SourceError] = field(default_factory=list)
+    errors: list[DQMError] = field(default_factory=list)
 
     def run(self, plans: Sequence[Plan]) -> Iterator[FileOutcome]:
         """Pull from one source after the other, yielding what became of each file.
@@ -94,6 +97,17 @@ class Puller:
             yield from decide(plan.found, ledger, self.wanted, new, update=self.update)
             if new:
                 yield from self._fetch_all(plan.source, ledger, new)
+            self._forget_gone(plan, ledger)
+
+    def _forget_gone(self, plan: Plan, ledger: Ledger) -> None:
+        """Forget files that were only to be tried later, and that their source has no more."""
+        if self.wanted != Wanted() or plan.found.unread or self.errors or self.stop():
+            return  # not all of the source was looked through
+        listed = {printable(file.path) for file in plan.found.files}
+        below = printable(plan.source.root).rstrip("/") + "/"
+        for failure in ledger.healing():
+            if failure.source.startswith(below) and failure.source not in listed:
+                self.writer.forget_failure(failure.camera, failure.run)
 
     def _fetch_all(
         self, source: Source, ledger: Ledger, new: Sequence[Named]
@@ -147,13 +161,13 @@ class Puller:
         """What became of a file, and of those before it whose fate hung on it."""
         found = _named(job)
         shown = printable(found.file.path)
-        if isinstance(result, AuthExpired):
-            state.error = result
+        if isinstance(result, AuthExpired) and not self._lists(state):
             yield failed(shown, result, found.camera, found.run)
         elif isinstance(result, Unavailable):
             state.silent.append((found, result))
             if len(state.unanswered()) >= max(SILENT_FILES, state.source.streams):
-                state.error = state.error or result
+                self._probe(state)
+                yield from self._blamed(state)
         else:
             yield from self._blamed(state)
             if isinstance(result, Exception):
@@ -192,17 +206,30 @@ class Puller:
 
     def _given_up(self, state: _SourceState) -> Iterator[FileOutcome]:
         """At the end: what did not arrive is the source's fault, unless it still answers."""
-        if state.error is None and state.unanswered() and not self.stop():
-            try:
-                state.source.list(state.source.root)
-            except SourceError as reason:
-                state.error = reason
-            else:
-                state.answered = time.monotonic()
+        if state.unanswered():
+            self._probe(state)
         yield from self._blamed(state)
         for found, error in state.silent:
             state.error = state.error or error
             yield failed(printable(found.file.path), error, found.camera, found.run)
+
+    def _probe(self, state: _SourceState) -> None:
+        """Find out whether the files that did not arrive are to blame, or their source."""
+        state.probes += 1
+        if state.probes > PROBES:
+            state.error = state.error or state.silent[-1][1]
+        elif self._lists(state):
+            state.answered = time.monotonic()
+
+    def _lists(self, state: _SourceState) -> bool:
+        """Whether the source can still be listed; if not, that is the end of its pull."""
+        if state.error is not None or self.stop():
+            return False
+        try:
+            state.source.list(state.source.root)
+        except SourceError as reason:
+            state.error = reason
+        return state.error is None
 
     def _remembered(self, ledger: Ledger, found: Named, outcome: FileOutcome) -> FileOutcome:
         """Remember a failure in the database; its outcome says what follows from it."""
@@ -213,7 +240,7 @@ class Puller:
             self.writer.note_failure(failure)
         except (DatabaseUnavailable, ReadOnlyDatabase):
             raise
-        except DQMError as error:
+        except (DQMError, ValueError, TypeError) as error:
             return replace(outcome, message=f"{outcome.message}; not remembered: {one_line(error)}")
         if not failure.is_quarantined:
             return outcome
@@ -227,7 +254,8 @@ class _SourceState:
 
     ``silent`` are the fetches that had no answer and have not been judged yet; ``ended`` says when
     each fetch ended, and ``answered`` when the last one did that had an answer, which is long
-    before its file is stored; ``error`` ends the pull.
+    before its file is stored; ``probes`` counts the doubts since a file has arrived; ``error`` ends
+    the pull.
     """
 
     source: Source
@@ -235,6 +263,7 @@ class _SourceState:
     silent: list[tuple[Named, Unavailable]] = field(default_factory=list)
     ended: dict[str, float] = field(default_factory=dict)
     answered: float = -math.inf
+    probes: int = 0
     error: SourceError | None = None
 
     def note_end(self, file: RemoteFile, error: BaseException | None) -> None:
@@ -242,6 +271,8 @@ class _SourceState:
         now = self.ended[file.path] = time.monotonic()
         if not isinstance(error, Unavailable):
             self.answered = now
+        if error is None:
+            self.probes = 0
 
     def unanswered(self) -> list[tuple[Named, Unavailable]]:
         """The silent ones since the last answer."""
@@ -254,6 +285,7 @@ def decide(
     """Yield what is left alone, and what could not be looked at; append what is new to *new*."""
     yield from found.unread
     now = time.time()
+    chosen = _one_per_run(found, wanted)
     for file in found.files:
         shown = printable(file.path)
         claim = claimed(Path(file.name), wanted.camera)
@@ -262,11 +294,29 @@ def decide(
             yield FileOutcome(shown, Status.FAILED, run=claim.run, message=message)
             continue
         named = Named(claim.camera, claim.run, file)
+        if chosen[claim.camera, claim.run] is not file:
+            yield FileOutcome(shown, Status.PASSED_OVER, named.camera, named.run)
+            continue
         decision = ledger.decide(named, now, update=update)
         if decision is Decision.FETCH:
             new.append(named)
         else:
             yield FileOutcome(shown, _LEFT_ALONE[decision], named.camera, named.run)
+
+
+def _one_per_run(found: Found, wanted: Wanted) -> dict[tuple[str | None, int | None], RemoteFile]:
+    """Of several files of a run the newest, as far as that is known; else they would take turns."""
+
+    def age(file: RemoteFile) -> tuple[float, str]:
+        return (-math.inf if file.modified is None else file.modified, file.path)
+
+    chosen: dict[tuple[str | None, int | None], RemoteFile] = {}
+    for file in found.files:
+        claim = claimed(Path(file.name), wanted.camera)
+        key = (claim.camera, claim.run)
+        if key not in chosen or age(file) > age(chosen[key]):
+            chosen[key] = file
+    return chosen
 
 
 def _named(job: ReadJob) -> Named:

@@ -136,12 +136,13 @@ class Transfers:
     def _transfer(self, file: RemoteFile, place: Path) -> Path:
         if file.size is not None and file.size > self._largest:
             raise Corrupt(f"has {file.size} bytes, more than the {self._largest} allowed")
-        self._reserve(place, file.size or 0)
+        self._reserve(place, self._largest if file.size is None else file.size)
         part = place.with_name(f"{place.name}.part")
         try:
             place.parent.mkdir()
             got = self._watched(file, part)
-            if got != part:
+            if got != part:  # it is on this machine, and takes no room here
+                self.discard(place)
                 return got
             self._check(file, part)
             part.replace(place)

@@ -6,6 +6,7 @@ import importlib
 import re
 
 from dqm_db.errors import ConfigurationError
+from dqm_db.urls import shown
 from ingest.sources.base import Source
 
 SCHEMES: dict[str, str] = {
@@ -22,7 +23,7 @@ SCHEMES: dict[str, str] = {
     "sftp": "ingest.sources.remote:RemoteFolder",
 }
 
-_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(//|/)")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]*):(//|/)", re.IGNORECASE)
 
 
 def is_url(text: str) -> bool:
@@ -41,10 +42,10 @@ def open_url(url: str) -> Source:
         It cannot be used as it is.
     """
     match = _SCHEME.match(url)
-    scheme = match[1] if match else "file"
+    scheme = match[1].lower() if match else "file"
     if scheme not in SCHEMES:
         raise ConfigurationError(
-            f"{url}: no source has the scheme {scheme}:; there are {', '.join(SCHEMES)}"
+            f"{shown(url)}: no source has the scheme {scheme}:; there are {', '.join(SCHEMES)}"
         )
     module, _, name = SCHEMES[scheme].partition(":")
     source: Source = getattr(importlib.import_module(module), name)(url)

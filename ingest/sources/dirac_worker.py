@@ -250,8 +250,8 @@ class Job:
     def has_halted(self, limit: float) -> bool:
         """Whether nothing more has arrived in its folder for *limit* seconds."""
         size = 0
-        for entry in self.folder.glob("*") if self.folder else ():
-            with contextlib.suppress(FileNotFoundError):  # moved to its target just now
+        with contextlib.suppress(OSError):  # files are moved to their targets, and the folder goes
+            for entry in self.folder.glob("*") if self.folder else ():
                 size += entry.stat().st_size
         now = time.monotonic()
         if size != self.size:

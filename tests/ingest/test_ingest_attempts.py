@@ -16,7 +16,6 @@ from dqm_db.ingestion import Failure
 from ingest.attempts import (
     JITTER,
     LONGEST_DELAY,
-    SPOILED_ATTEMPTS,
     Decision,
     Ledger,
     Named,
@@ -93,9 +92,15 @@ def test_a_spoiled_file_is_tried_twice() -> None:
     assert not once.is_quarantined and once.attempts == 1
     assert Ledger({}, [once]).decide(NAMED, NOW, update=False) is Decision.FETCH
     twice = failing("ResultsFileError", "Corrupt")
-    assert (twice.is_quarantined, twice.attempts) == (True, SPOILED_ATTEMPTS)
+    assert (twice.is_quarantined, twice.attempts) == (True, 2)
     late = NOW + 10 * 365 * 86400
     assert Ledger({}, [twice]).decide(NAMED, late, update=False) is Decision.QUARANTINE
+
+
+def test_attempts_that_heal_do_not_count_as_spoiled() -> None:
+    """Whatever kept it from arriving before, a spoiled file is tried once more."""
+    assert not failing("Unavailable", "Unreadable", "Corrupt").is_quarantined
+    assert failing("Unavailable", "Corrupt", "ResultsFileError").is_quarantined
 
 
 def test_another_file_of_the_name_is_tried_at_once() -> None:

@@ -168,6 +168,31 @@ def test_what_fails_below_the_root() -> None:
         find(tree, Wanted())
 
 
+def test_folders_without_the_one_below_are_none_of_a_camera() -> None:
+    tree = Tree({"/dqm": ["NectarCAMQM", "logs"], "/dqm/NectarCAMQM/new": [NAMES[4]]})
+    tree.folders["/dqm/logs/new"] = NotFound("nothing there")
+    found = find(tree, Wanted(), "/new")
+    assert names(found) == [NAMES[4]] and found.unread == []
+
+
+def test_a_source_that_goes_silent_while_it_is_searched() -> None:
+    tree = Tree({"/dqm": ["a", "b", "c", "d", "e"], "/dqm/b": [NAMES[0]]})
+    for folder in "ac":
+        tree.folders[f"/dqm/{folder}"] = Unavailable("no answer")
+    assert len(find(tree, Wanted()).unread) == 2
+    tree.folders |= {f"/dqm/{folder}": Unavailable("no answer") for folder in "bcde"}
+    tree.listed.clear()
+    with pytest.raises(Unavailable):
+        find(tree, Wanted())
+    assert len(tree.listed) == 4, "the others were not asked"
+
+
+def test_a_search_is_stopped() -> None:
+    tree = Tree({"/dqm": ["a", "b", "c"]})
+    find(tree, Wanted(), stop=lambda: len(tree.listed) >= 2)
+    assert tree.listed == ["/dqm", "/dqm/a"]
+
+
 def test_a_loop_of_folders_ends() -> None:
     class Loop(Tree):
         def list(self, folder: str) -> Listing:

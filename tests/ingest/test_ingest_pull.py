@@ -22,6 +22,7 @@ from ingest.finding import RunRanges, Wanted, find
 from ingest.outcomes import FileOutcome, Status
 from ingest.pull import Plan, Puller
 from ingest.settings import IngestSettings
+from ingest.sources import open_url
 from ingest.sources.base import RemoteFile
 from ingest.sources.errors import AccessDenied, AuthExpired, NotFound, SourceError, Unavailable
 
@@ -209,19 +210,98 @@ def test_one_file_without_an_answer_among_others(
 
 
 def test_a_source_that_goes_down_is_left_and_its_files_are_not_blamed(
-    writer: Writer, options: IngestSettings
+    writer: Writer, options: IngestSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = MemorySource({name_of(run): archive(run) for run in range(1, 21)})
     source.streams = 2
+    plan = [Plan(source, find(source, Wanted()))]
     for run in range(3, 21):
         source.behaviours[name_of(run)] = raising(Unavailable("refused"))  # type: ignore[assignment]
-    pulled = Pulled(writer, source, options, workers=1)
-    assert [str(error) for error in pulled.errors] == ["refused"]
+    with monkeypatch.context() as down:
+
+        def refuse(_folder: str) -> None:
+            raise Unavailable("down")
+
+        down.setattr(source, "list", refuse)
+        puller = Puller(writer, options, workers=1)
+        list(puller.run(plan))
+    assert [str(error) for error in puller.errors] == ["down"]
     assert stored_runs(writer) == [1, 2]
     assert failures(writer) == {}
-    assert len(pulled.fetched) < 12, "it was not asked for the rest"
+    assert len(source.fetched) < 12, "it was not asked for the rest"
     source.behaviours.clear()
     assert Pulled(writer, source, options).counts == {Status.SKIPPED: 2, Status.STORED: 18}
+
+
+def test_files_without_an_answer_do_not_keep_the_others(
+    writer: Writer, options: IngestSettings
+) -> None:
+    """They come first, and the source lists all the same."""
+    source = MemorySource({name_of(run): archive(run) for run in range(1, 10)})
+    source.streams = 1
+    for run in range(1, 6):
+        source.behaviours[name_of(run)] = raising(Unavailable("disk server"))  # type: ignore[assignment]
+    pulled = Pulled(writer, source, options)
+    assert pulled.counts == {Status.FAILED: 5, Status.STORED: 4} and not pulled.errors
+    assert stored_runs(writer) == [6, 7, 8, 9]
+    assert sorted(failures(writer)) == [1, 2, 3, 4, 5]
+
+
+def test_a_source_that_lists_and_gives_nothing_is_left_in_the_end(
+    writer: Writer, options: IngestSettings
+) -> None:
+    source = MemorySource({name_of(run): b"" for run in range(1, 40)})
+    source.streams = 1
+    dead = raising(Unavailable("storage is down"))
+    source.behaviours = dict.fromkeys(source.files, dead)  # type: ignore[arg-type]
+    pulled = Pulled(writer, source, options)
+    assert [str(error) for error in pulled.errors] == ["storage is down"]
+    assert len(pulled.fetched) < 20
+    # some wait now, and the next call begins with those that this one has not blamed
+    blamed = {name_of(run) for run in failures(writer)}
+    assert len(blamed) > 3
+    assert not set(Pulled(writer, source, options).fetched) & blamed
+
+
+def test_files_that_are_gone_are_forgotten(
+    writer: Writer, source: MemorySource, options: IngestSettings
+) -> None:
+    source.behaviours[name_of(2)] = raising(NotFound("gone"))  # type: ignore[assignment]
+    Pulled(writer, source, options)
+    source.files[name_of(3)] = b"spoiled"
+    Pulled(writer, source, options, update=True)
+    assert sorted(failures(writer)) == [2, 3]
+    for run in (2, 3):
+        del source.files[name_of(run)]
+    Pulled(writer, source, options, Wanted(camera=CAMERA))
+    assert sorted(failures(writer)) == [2, 3], "not all of the source was looked at"
+    Pulled(writer, source, options)
+    assert sorted(failures(writer)) == [3], "a spoiled one is for a person to see"
+
+
+def test_a_run_that_there_cannot_be(writer: Writer, options: IngestSettings) -> None:
+    source = MemorySource({name_of(9_999_999_999): b"", name_of(0): b"", name_of(1): archive(1)})
+    assert find(source, Wanted()).others == 2
+    assert Pulled(writer, source, options).counts == {Status.STORED: 1}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_local_files_that_cannot_be_read_are_tried_later(
+    writer: Writer, tmp_path: Path, options: IngestSettings, workers: int
+) -> None:
+    """Also when they are more than downloads may take of the disk, where they take nothing."""
+    place = tmp_path / "dqm"
+    place.mkdir()
+    for run in (1, 2, 3, 4):
+        (place / name_of(run)).write_bytes(archive(run))
+    (place / name_of(5)).symlink_to(place / "nowhere")
+    source = open_url(str(place))
+    small = options.model_copy(update={"ingest_disk_bytes": 1})
+    for expected in ({Status.STORED: 4, Status.FAILED: 1}, {Status.SKIPPED: 4, Status.WAITING: 1}):
+        puller = Puller(writer, small, workers=workers)
+        outcomes = puller.run([Plan(source, find(source, Wanted()))])
+        assert Counter(outcome.status for outcome in outcomes) == expected
+    assert failures(writer)[5].kind == "Unreadable"
 
 
 def test_the_only_new_file_has_no_answer(
@@ -250,14 +330,28 @@ def test_the_only_new_file_has_no_answer(
     assert failures(writer)[2].kind == "Unavailable"
 
 
-def test_expired_credentials_end_the_pull(writer: Writer, options: IngestSettings) -> None:
-    source = MemorySource({name_of(run): archive(run) for run in range(1, 21)})
+def test_expired_credentials_end_the_pull(
+    writer: Writer, options: IngestSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = MemorySource({name_of(run): archive(run) for run in range(1, 6)})
     source.streams = 1
     source.behaviours[name_of(3)] = raising(AuthExpired("renew"))  # type: ignore[assignment]
-    pulled = Pulled(writer, source, options)
-    assert [type(error) for error in pulled.errors] == [AuthExpired]
+    plan = [Plan(source, find(source, Wanted()))]
+    with monkeypatch.context() as expired:
+
+        def refuse(_folder: str) -> None:
+            raise AuthExpired("renew")
+
+        expired.setattr(source, "list", refuse)
+        puller = Puller(writer, options)
+        list(puller.run(plan))
+    assert [type(error) for error in puller.errors] == [AuthExpired]
     assert stored_runs(writer) == [1, 2]
     assert failures(writer) == {}
+    # where the source still lists, it is a matter of that file
+    pulled = Pulled(writer, source, options)
+    assert stored_runs(writer) == [1, 2, 4, 5] and not pulled.errors
+    assert failures(writer)[3].next_at is not None
 
 
 def test_a_full_disk_blames_no_file(
@@ -327,9 +421,17 @@ def test_names_without_a_camera_need_one(writer: Writer, options: IngestSettings
     assert Pulled(writer, source, options, Wanted(camera=CAMERA)).counts == {Status.STORED: 1}
 
 
-def test_two_files_of_one_run(writer: Writer, options: IngestSettings) -> None:
-    source = MemorySource({name_of(1): archive(1), f"{CAMERA}_DQM_Run1.tgz": archive(1, seed=4)})
+def test_of_two_files_of_one_run_the_newer_counts(writer: Writer, options: IngestSettings) -> None:
+    other = f"{CAMERA}_DQM_Run1.tgz"
+    source = MemorySource({name_of(1): archive(1), other: archive(1, seed=4)})
+    source.modified[name_of(1)] = 1.75e9
     first = Pulled(writer, source, options)
-    assert first.counts == {Status.STORED: 1, Status.REFUSED: 1}
-    assert failures(writer) == {}
-    assert Pulled(writer, source, options).counts == {Status.SKIPPED: 1, Status.CHANGED: 1}
+    assert first.counts == {Status.STORED: 1, Status.PASSED_OVER: 1}
+    before = writer.database.last_transaction()
+    for update in (False, True):
+        again = Pulled(writer, source, options, update=update)
+        assert again.counts == {Status.SKIPPED: 1, Status.PASSED_OVER: 1}
+    assert writer.database.last_transaction() == before
+    source.modified[other] = 1.76e9
+    assert Pulled(writer, source, options, update=True).counts[Status.REPLACED] == 1
+    assert Pulled(writer, source, options, update=True).fetched == []
