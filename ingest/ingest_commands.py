@@ -7,14 +7,13 @@ cron calls this every few minutes.
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dqm_db.errors import NoDataYet, WriteFailed
+from dqm_db.errors import DQMError, NoDataYet, WriteFailed
 from dqm_db.settings import DatabaseSettings, load
 from ingest.errors import NoInputFiles, printable
 from ingest.options import (
@@ -42,7 +41,6 @@ if TYPE_CHECKING:
     from ingest.finding import RunRanges, Wanted
     from ingest.pull import Plan
     from ingest.settings import IngestSettings
-    from ingest.sources.errors import SourceError
     from ingest.stopping import StopRequest
 
 SOME_FAILED = 1
@@ -63,6 +61,12 @@ SOME_FAILED = 1
 @click.option("--dry-run", is_flag=True, help="Only say what would be done.")
 @click.option("--list-quarantine", is_flag=True, help="List files that could not be stored.")
 @click.option(
+    "--last-pull",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Show the last pull; exit code 1 when it is older than that or had a problem.",
+)
+@click.option(
     "--log-format", type=click.Choice(["text", "json"]), help="Default: DQM_LOG_FORMAT, or text."
 )
 @workers_option
@@ -78,6 +82,7 @@ def ingest(
     update: bool,
     dry_run: bool,
     list_quarantine: bool,
+    last_pull: float | None,
     log_format: str | None,
     workers: int | None,
 ) -> None:
@@ -89,21 +94,40 @@ def ingest(
     DQM_INGEST_SOURCES. What is stored already is skipped.
     """
     from ingest.finding import Wanted
+    from ingest.pull_state import show_failures, show_last_pull
     from ingest.settings import IngestSettings
 
     if list_quarantine:
-        _list_quarantine(settings, camera, as_json=log_format == "json")
+        show_failures(settings, camera, as_json=log_format == "json")
         return
+    if last_pull is not None:
+        is_well = show_last_pull(settings, last_pull, as_json=log_format == "json")
+        sys.exit(0 if is_well else SOME_FAILED)
     options = load(IngestSettings, ingest_workers=workers, log_format=log_format)
     if options.log_format == "json":
         _log_as_json()
     asked = Asked.of(places or options.ingest_sources, run)
     moment = None if since is None else since.replace(tzinfo=UTC).timestamp()
     wanted = Wanted(camera, runs, moment)
-    if dry_run:
-        _say_what_would_be_done(settings, options, asked, wanted, update=force or update)
-        return
-    _ingest(settings, options, asked, wanted, run=run, force=force, update=force or update)
+    with _errors_as(options.log_format):
+        if dry_run:
+            _say_what_would_be_done(settings, options, asked, wanted, update=force or update)
+        else:
+            _ingest(settings, options, asked, wanted, run=run, force=force, update=force or update)
+
+
+@contextlib.contextmanager
+def _errors_as(form: str) -> Iterator[None]:
+    """An error that ends the command, too, as a line that log collectors can read."""
+    from ingest.report import JSONReporter
+
+    try:
+        yield
+    except DQMError as error:
+        if form != "json":
+            raise
+        JSONReporter().error(str(error))
+        sys.exit(error.exit_code)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +186,7 @@ def _ingest(
     with (
         StopRequest() as stop,
         open_writer(settings) as writer,
-        _plans(asked, wanted) as (plans, errors),
+        _plans(asked, wanted, stop) as (plans, errors),
     ):
         outcomes = ingest_files(
             writer,
@@ -210,7 +234,7 @@ def _say_what_would_be_done(
         except NoDataYet:
             ledger = Ledger({}, ())
 
-    with _plans(asked, wanted) as (plans, errors):
+    with _plans(asked, wanted, lambda: False) as (plans, errors):
 
         def outcomes() -> Iterator[FileOutcome]:
             for path in asked.files:
@@ -232,40 +256,39 @@ def _say_what_would_be_done(
 
 
 @contextlib.contextmanager
-def _plans(asked: Asked, wanted: Wanted) -> Iterator[tuple[list[Plan], list[SourceError]]]:
-    """What was found in each place, and why nothing was found in the others.
-
-    Raises
-    ------
-    NoInputFiles
-        In folders of this machine, all that there are, is nothing that could be a results file.
-    """
+def _plans(
+    asked: Asked, wanted: Wanted, stop: Callable[[], bool]
+) -> Iterator[tuple[list[Plan], list[DQMError]]]:
+    """What was found in each place, and why nothing was found in the others."""
     from ingest.finding import CAMERA_IN_URL, find
     from ingest.pull import Plan
     from ingest.sources import is_url, open_url
     from ingest.sources.errors import SourceError
 
     plans: list[Plan] = []
-    errors: list[SourceError] = []
+    errors: list[DQMError] = []
     with contextlib.ExitStack() as opened:
         for place in asked.places:
             root, template, below = place.partition(CAMERA_IN_URL)
             try:
                 source = open_url(root.rstrip("/") if template else place)
                 opened.callback(source.close)
-                found = find(source, wanted, (below or "/") if template else "")
+                found = find(source, wanted, (below or "/") if template else "", stop=stop)
             except SourceError as error:
                 errors.append(error)
             else:
                 plans.append(Plan(source, found))
         is_empty = not any(plan.found.files or plan.found.unread for plan in plans)
-        everything = wanted.runs is None and wanted.since is None
-        if is_empty and everything and not asked.files and not any(map(is_url, asked.places)):
-            others = _others(plans)
+        everything = asked.places and not asked.files and wanted.runs is None is wanted.since
+        if is_empty and everything and not errors and not any(map(is_url, asked.places)):
+            # a person has mistyped it, or what is mounted there is gone
             names = ", ".join(printable(place) for place in asked.places)
-            raise NoInputFiles(
-                f"no results files in {names}: they are named …_DQM_Run….tar.gz"
-                + (f"; {others}" if others else "")
+            others = _others(plans)
+            errors.append(
+                NoInputFiles(
+                    f"no results files in {names}: they are named …_DQM_Run….tar.gz"
+                    + (f"; {others}" if others else "")
+                )
             )
         yield plans, errors
 
@@ -284,7 +307,7 @@ def _note_pull(
     started: float,
     places: Sequence[str],
     counts: Counter[Status],
-    errors: Sequence[SourceError],
+    errors: Sequence[DQMError],
     code: int,
 ) -> None:
     from dqm_db.ingestion import Pull
@@ -295,25 +318,12 @@ def _note_pull(
             started=started,
             finished=time.time(),
             sources=tuple(printable(shown(place)) for place in places),
-            counts={status.value: number for status, number in counts.items()},
+            counts={status.value: counts[status] for status in Status if counts[status]},
             exit_code=code,
             error="; ".join(str(error) for error in errors)[:500],
             host=socket.gethostname(),
         )
     )
-
-
-def _list_quarantine(settings: DatabaseSettings, camera: str | None, *, as_json: bool) -> None:
-    from dqm_db.storage import open_database
-    from ingest.listing import failures_table
-
-    with open_database(settings) as database, database.snapshot() as snapshot:
-        failures = [one for one in snapshot.failures() if camera in (None, one.camera)]
-    if as_json:
-        for failure in failures:
-            click.echo(json.dumps(asdict(failure)))
-    else:
-        failures_table(failures)
 
 
 def _log_as_json() -> None:
@@ -376,9 +386,7 @@ def _workers(wanted: int, files: int) -> int:
     return 0 if files <= 2 else min(wanted, files)
 
 
-def _exit_code(
-    stop: StopRequest, counts: Counter[Status], errors: Sequence[SourceError] = ()
-) -> int:
+def _exit_code(stop: StopRequest, counts: Counter[Status], errors: Sequence[DQMError] = ()) -> int:
     """The exit code that fits what became of the files."""
     if stop():
         return stop.exit_code

@@ -19,7 +19,9 @@ from ingest.outcomes import FileOutcome, Status
 
 Format = Literal["text", "json"]
 
-_QUIET = frozenset({Status.SKIPPED, Status.WAITING, Status.QUARANTINED})
+_QUIET = frozenset(
+    {Status.SKIPPED, Status.CHANGED, Status.WAITING, Status.QUARANTINED, Status.PASSED_OVER}
+)
 """Said for each file they would drown the rest: there are thousands at each call from cron."""
 
 

@@ -25,8 +25,8 @@ class IngestSettings(BaseSettings):
         ge=0,
         description="Processes that parse results files; 0 parses in the command itself.",
     )
-    ingest_sources: Annotated[list[str], NoDecode] = Field(
-        default_factory=list,
+    ingest_sources: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
         description="Folders and URLs that `dqm ingest` pulls from when it is given none, "
         "separated by spaces.",
     )

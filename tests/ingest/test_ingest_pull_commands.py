@@ -16,7 +16,7 @@ from dqm_db.ingestion import Failure, Pull
 from dqm_db.settings import DatabaseSettings, load
 from dqm_db.storage import open_database
 from dqm_db.writer import writer_lock
-from ingest.sources.errors import AuthExpired, NotFound, SourceError, Unavailable
+from ingest.sources.errors import AccessDenied, AuthExpired, NotFound, SourceError, Unavailable
 
 
 @pytest.fixture
@@ -221,6 +221,56 @@ def test_passwords_are_not_stored(
 def test_an_unknown_scheme(call: Call) -> None:
     result = call("ingest", "gopher://127.0.0.1/x")
     assert result.code == 78 and "gopher" in result.err and "root" in result.err
+
+
+def test_a_denied_folder_is_not_an_empty_one(
+    call: Call, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(_self: object, name: str) -> None:
+        raise AccessDenied(f"{name}: Permission denied")
+
+    monkeypatch.setattr("ingest.sources.local.LocalFolder.list", denied)
+    result = call("ingest", folder)
+    assert result.code == 77 and "Permission denied" in result.err
+    pull, _ = state(tmp_path)
+    assert pull is not None and pull.exit_code == 77
+
+
+def test_an_empty_folder_is_said_and_remembered(call: Call, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert call("ingest", tmp_path / "empty").code == 66
+    pull, _ = state(tmp_path)
+    assert pull is not None and (pull.exit_code, pull.counts) == (66, {})
+
+
+def test_monitoring_asks_for_the_last_pull(call: Call, folder: Path) -> None:
+    call("ingest", folder / "NectarCAMQM" / "NectarCAMQM_DQM_Run1.tar.gz")
+    never = call("ingest", "--last-pull", 7200)
+    assert (never.code, never.out) == (1, "nothing was ever pulled\n")
+    call("ingest", folder)
+    well = call("ingest", "--last-pull", 7200)
+    assert well.code == 0 and "2 stored, 1 already stored; exit code 0" in well.out
+    assert call("ingest", "--last-pull", 0).code == 1
+    bad_file(folder)
+    call("ingest", folder)
+    ill = call("ingest", "--last-pull", 7200, "--log-format", "json")
+    assert ill.code == 1 and json.loads(ill.out)["counts"]["failed"] == 1
+
+
+def test_what_ends_the_command_is_json_too(
+    call: Call, folder: Path, file_settings: DatabaseSettings
+) -> None:
+    with writer_lock(file_settings):
+        result = call("ingest", folder, "--log-format", "json")
+    assert result.code == 75
+    (line,) = lines(result.err)
+    assert line["event"] == "error" and "another command is writing" in line["message"]
+
+
+def test_passwords_of_unknown_schemes_are_not_shown(call: Call) -> None:
+    for scheme in ("ftp", "FTP"):
+        result = call("ingest", f"{scheme}://me:s3cret@127.0.0.1/x")
+        assert result.code == 78 and "s3cret" not in result.err + result.out
 
 
 def test_run_is_for_one_file(call: Call, folder: Path) -> None:
