@@ -103,7 +103,9 @@ def test_the_puller_is_installed_as_written(tmp_path: Path) -> None:
     assert len(blocks) == 2
     group, user = (subprocess.check_output(["id", *how], text=True).strip()
                    for how in (["-gn"], ["-un"]))  # fmt: skip
-    for place in ("etc/systemd/system", "etc/cron.d", "var/lib", "var/log"):
+    for place in ("systemd/system", "cron.d", "logrotate.d"):
+        (tmp_path / "etc" / place).mkdir(parents=True)
+    for place in ("var/lib", "var/log"):
         (tmp_path / place).mkdir(parents=True)
     for line in (line for block in blocks for line in block):
         here = re.sub(r" /(etc|var)/", rf" {tmp_path}/\1/", line)
@@ -119,6 +121,7 @@ def test_the_puller_is_installed_as_written(tmp_path: Path) -> None:
         "etc/systemd/system/dqm-ingest.service",
         "etc/systemd/system/dqm-ingest.timer",
         "etc/cron.d/dqm-ingest",
+        "etc/logrotate.d/dqm-ingest",
     }
 
 
