@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -76,10 +76,10 @@ class Caller:
         ):
             return look(snapshot)
 
-    def runs(self) -> dict[str, list[int]]:
-        """Stored runs by camera, after looking into each of them."""
+    def runs(self, *cameras: str) -> dict[str, list[int]]:
+        """Stored runs by camera (of all when none is named), after looking into each of them."""
         try:
-            return self.read(whole_runs)
+            return self.read(lambda snapshot: whole_runs(snapshot, cameras))
         except NoDataYet:
             return {}
 
@@ -90,10 +90,10 @@ class Caller:
         return self.read(Snapshot.last_pull)
 
 
-def whole_runs(snapshot: Snapshot) -> dict[str, list[int]]:
+def whole_runs(snapshot: Snapshot, cameras: Sequence[str]) -> dict[str, list[int]]:
     """Run numbers by camera: each in the catalogue once, readable, with statistics and original."""
     found = {}
-    for camera in snapshot.cameras():
+    for camera in cameras or snapshot.cameras():
         runs = snapshot.runs(camera)
         assert snapshot.catalogue(camera).columns["run"].tolist() == runs
         name = "CHARGE-INTEGRATION-IMAGE-ALL-AVERAGE-HIGH-GAIN"
