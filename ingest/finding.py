@@ -95,14 +95,11 @@ class Found:
         Folders that could not be looked into.
     others : int
         Files that are not named like results files.
-    silent : int
-        Folders in a row, the last ones, without an answer.
     """
 
     files: list[RemoteFile] = field(default_factory=list)
     unread: list[FileOutcome] = field(default_factory=list)
     others: int = 0
-    silent: int = 0
 
 
 def find(
@@ -134,29 +131,29 @@ def find(
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Search:
-    """One walk through a source."""
+    """One walk through a source; ``silent`` counts the last folders in a row without an answer."""
 
     source: Source
     wanted: Wanted
     found: Found
     stop: Callable[[], bool]
+    silent: int = 0
 
     def look_into(self, folder: str, depth: int, *, may_be_missing: bool = False) -> None:
-        found = self.found
         if self.stop():
             return
         try:
             listing = self.source.list(folder)
         except (NotFound, AccessDenied, Unavailable) as error:
-            found.silent = found.silent + 1 if isinstance(error, Unavailable) else 0
-            if found.silent >= SILENT_FOLDERS:
+            self.silent = self.silent + 1 if isinstance(error, Unavailable) else 0
+            if self.silent >= SILENT_FOLDERS:
                 raise
             if not (may_be_missing and isinstance(error, NotFound)):
-                found.unread.append(_unread(folder, one_line(error), type(error).__name__))
+                self.found.unread.append(_unread(folder, one_line(error), type(error).__name__))
             return
-        found.silent = 0
+        self.silent = 0
         self.take(listing, depth)
 
     def take(self, listing: Listing, depth: int) -> None:

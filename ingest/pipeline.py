@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from dqm_db.content import RunHeader
 from dqm_db.errors import DatabaseUnavailable, DQMError, ReadOnlyDatabase
 from dqm_db.writer import Writer
 from ingest.archive import Limits, claimed
@@ -54,11 +53,6 @@ def ingest_files(
             yield store_run(writer, printable(job.path), result, force=force)
 
 
-def is_same(stored: RunHeader, read: ReadRun) -> bool:
-    """Whether the run that is stored has the results that were read."""
-    return stored.provenance.results_sha256 == read.provenance.results_sha256
-
-
 def store_run(writer: Writer, source: str, read: ReadRun, *, force: bool) -> FileOutcome:
     """Store what a worker read, unless the same is stored already, or another without *force*.
 
@@ -69,7 +63,8 @@ def store_run(writer: Writer, source: str, read: ReadRun, *, force: bool) -> Fil
     DatabaseUnavailable, ReadOnlyDatabase
     """
     stored = writer.stored(read.camera, read.run)
-    if stored is not None and is_same(stored, read):
+    sha256 = read.provenance.results_sha256
+    if stored is not None and stored.provenance.results_sha256 == sha256:
         return FileOutcome(source, Status.SKIPPED, read.camera, read.run)
     if stored is not None and stored.provenance.has_original and not force:
         return FileOutcome(

@@ -23,7 +23,7 @@ from ingest.attempts import Decision, Ledger, Named, after_failure
 from ingest.errors import one_line, printable
 from ingest.finding import Found, Wanted
 from ingest.outcomes import FileOutcome, Status, failed
-from ingest.pipeline import is_same, store_run
+from ingest.pipeline import store_run
 from ingest.reading import ReadJob, ReadRun, read_run
 from ingest.settings import IngestSettings
 from ingest.sources.base import RemoteFile, Source
@@ -177,9 +177,11 @@ class Puller:
             yield self._remembered(state.ledger, found, outcome)
 
     def _stored(self, shown: str, read: ReadRun) -> FileOutcome:
-        stored = self.writer.stored(read.camera, read.run)
         outcome = store_run(self.writer, shown, read, force=self.update)
-        if stored is not None and outcome.status is Status.SKIPPED and is_same(stored, read):
+        stored = None
+        if outcome.status is Status.SKIPPED:
+            stored = self.writer.stored(read.camera, read.run)
+        if stored is not None:
             # from now on its source says nothing new of it
             told = read.provenance
             self.writer.confirm_source(
@@ -285,38 +287,36 @@ def decide(
     """Yield what is left alone, and what could not be looked at; append what is new to *new*."""
     yield from found.unread
     now = time.time()
-    chosen = _one_per_run(found, wanted)
+    named: list[Named] = []
     for file in found.files:
-        shown = printable(file.path)
         claim = claimed(Path(file.name), wanted.camera)
         if claim.camera is None or claim.run is None:
             message = "the name does not tell the camera: give --camera"
+            shown = printable(file.path)
             yield FileOutcome(shown, Status.FAILED, run=claim.run, message=message)
-            continue
-        named = Named(claim.camera, claim.run, file)
-        if chosen[claim.camera, claim.run] is not file:
-            yield FileOutcome(shown, Status.PASSED_OVER, named.camera, named.run)
-            continue
-        decision = ledger.decide(named, now, update=update)
-        if decision is Decision.FETCH:
-            new.append(named)
         else:
-            yield FileOutcome(shown, _LEFT_ALONE[decision], named.camera, named.run)
+            named.append(Named(claim.camera, claim.run, file))
+    newest = _newest_per_run(named)
+    for one in named:
+        status = Status.PASSED_OVER
+        if newest[one.camera, one.run] is one:
+            decision = ledger.decide(one, now, update=update)
+            if decision is Decision.FETCH:
+                new.append(one)
+                continue
+            status = _LEFT_ALONE[decision]
+        yield FileOutcome(printable(one.file.path), status, one.camera, one.run)
 
 
-def _one_per_run(found: Found, wanted: Wanted) -> dict[tuple[str | None, int | None], RemoteFile]:
+def _newest_per_run(named: Sequence[Named]) -> dict[tuple[str, int], Named]:
     """Of several files of a run the newest, as far as that is known; else they would take turns."""
 
-    def age(file: RemoteFile) -> tuple[float, str]:
-        return (-math.inf if file.modified is None else file.modified, file.path)
+    def age(one: Named) -> tuple[float, str]:
+        modified = one.file.modified
+        return (-math.inf if modified is None else modified, one.file.path)
 
-    chosen: dict[tuple[str | None, int | None], RemoteFile] = {}
-    for file in found.files:
-        claim = claimed(Path(file.name), wanted.camera)
-        key = (claim.camera, claim.run)
-        if key not in chosen or age(file) > age(chosen[key]):
-            chosen[key] = file
-    return chosen
+    # the last one of a run is the one that stays
+    return {(one.camera, one.run): one for one in sorted(named, key=age)}
 
 
 def _named(job: ReadJob) -> Named:
