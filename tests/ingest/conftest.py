@@ -1,11 +1,22 @@
-"""What the tests of the commands share."""
+"""What the tests of ingestion share."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from calling import Call, caller
+
+from dqm_db.settings import DatabaseSettings
+from dqm_db.writer import Writer, open_writer
+
+
+@pytest.fixture
+def writer(file_settings: DatabaseSettings) -> Iterator[Writer]:
+    """Of a database in a file of its own."""
+    with open_writer(file_settings) as writer:
+        yield writer
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,8 +17,8 @@ from ZODB.FileStorage import FileStorage
 
 from dqm_db.errors import ConfigurationError, RunNotFound, WriteFailed
 from dqm_db.legacy import open_legacy
-from dqm_db.settings import DatabaseSettings, load
-from dqm_db.writer import Writer, open_writer
+from dqm_db.settings import load
+from dqm_db.writer import Writer
 from ingest.errors import ResultsFileError
 from ingest.finding import RunRanges, Wanted, find
 from ingest.legacy import digest, find_runs, import_runs, source_of, to_hdus
@@ -32,13 +32,6 @@ from ingest.sources import open_url
 
 CAMERA = "NectarCAMQM"
 SIGNAL = "CAMERA-AVERAGE-PHY-OVEREVENTS-OVERSAMP-HIGH-GAIN"
-
-
-@pytest.fixture
-def writer(file_settings: DatabaseSettings) -> Iterator[Writer]:
-    """Of the database that is imported into."""
-    with open_writer(file_settings) as writer:
-        yield writer
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +20,10 @@ from ZODB.FileStorage import FileStorage
 
 from dqm_db import legacy as legacy_module
 from dqm_db.errors import ForeignDatabase, NoDataYet
-from dqm_db.settings import DatabaseSettings
-from dqm_db.writer import Writer, open_writer
+from dqm_db.writer import Writer
 from ingest.outcomes import FileOutcome, Status
 
 SIGNAL = "CAMERA-AVERAGE-PHY-OVEREVENTS-OVERSAMP-HIGH-GAIN"
-
-
-@pytest.fixture
-def writer(file_settings: DatabaseSettings) -> Iterator[Writer]:
-    """Of the database that is imported into."""
-    with open_writer(file_settings) as writer:
-        yield writer
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,18 +10,11 @@ from results_files import build_run_archive, run_fits, sample_path, write_run
 
 import ingest.reparse
 from dqm_db.errors import DatabaseUnavailable, WriteFailed
-from dqm_db.settings import DatabaseSettings
-from dqm_db.writer import Writer, open_writer
+from dqm_db.writer import Writer
 from ingest.archive import open_original
 from ingest.outcomes import FileOutcome, Status
 from ingest.pipeline import ingest_files
 from ingest.reparse import reparse_runs
-
-
-@pytest.fixture
-def writer(file_settings: DatabaseSettings) -> Iterator[Writer]:
-    with open_writer(file_settings) as writer:
-        yield writer
 
 
 def run_all(writer: Writer, files: list[Path], **options: object) -> dict[str, FileOutcome]:

@@ -7,7 +7,6 @@ import gzip
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,8 @@ from results_files import build_run_archive, run_fits
 
 from dqm_db.errors import DatabaseUnavailable, WriteFailed
 from dqm_db.ingestion import Failure
-from dqm_db.settings import DatabaseSettings, load
-from dqm_db.writer import Writer, open_writer
+from dqm_db.settings import load
+from dqm_db.writer import Writer
 from ingest.finding import RunRanges, Wanted, find
 from ingest.outcomes import FileOutcome, Status
 from ingest.pull import Plan, Puller
@@ -35,12 +34,6 @@ def name_of(run: int) -> str:
 
 def archive(run: int, seed: int = 0) -> bytes:
     return build_run_archive(CAMERA, run, run_fits(seed=seed))
-
-
-@pytest.fixture
-def writer(file_settings: DatabaseSettings) -> Iterator[Writer]:
-    with open_writer(file_settings) as writer:
-        yield writer
 
 
 @pytest.fixture
