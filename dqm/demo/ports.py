@@ -9,7 +9,7 @@ from dataclasses import dataclass
 LOOPBACK = "127.0.0.1"
 # Below the range from which systems pick ports for outgoing connections, so that none of those
 # takes a port between its choice and its use.
-_LOWEST, _HIGHEST = 15_000, 32_000
+_LOWEST, _HIGHEST = 15_000, 20_000
 
 
 def is_free(port: int) -> bool:

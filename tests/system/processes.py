@@ -28,16 +28,22 @@ COMMANDS = Path(sys.executable).parent
 
 _taken: set[int] = set()
 _random = random.SystemRandom()  # pytest-randomly restarts the other one before each test
+_PORTS = range(20_000, 32_000)
+_SHARES = 8
+"""Parts of `_PORTS`, of which each process of a parallel test run keeps to one."""
 
 
 def free_port() -> int:
     """A port on which nobody listens, never given twice by this process.
 
-    Below the range from which the kernel takes the ports of outgoing connections, so that none
-    of those occupies it meanwhile.
+    Nor by another one of the same test run: a port that is free between the stop and the next start
+    of its server, or not bound yet, would be taken by that one's. Below the range from which the
+    kernel takes the ports of outgoing connections, and above the one of `dqm.demo.ports`.
     """
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    own = _PORTS[worker % _SHARES :: _SHARES]
     while True:
-        port = _random.randrange(20000, 32000)
+        port = _random.choice(own)
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -272,8 +278,11 @@ def last_transaction(port: int) -> bytes:
         connection.sendall(frame(b"ruok"))
         stream = connection.makefile("rb")
         read_frame(stream)  # the protocol it proposes
-        status = json.loads(read_frame(stream))
+        answer = read_frame(stream)
         stream.close()
+    if not answer:
+        raise ConnectionError(f"the server at port {port} closed the connection")
+    status = json.loads(answer)
     return bytes.fromhex(status["1"]["last-transaction"])
 
 
