@@ -12,6 +12,7 @@ from dqm_app.routes import ASSETS
 from dqm_app.service import Service
 from dqm_app.session import Session
 from dqm_app.theme import themes
+from dqm_app.verdicts import words
 from dqm_app.views import VIEWS
 
 BOKEHJS = "js/bokeh.min.js"  # without the bundles for widgets, tables, WebGL and MathJax
@@ -55,6 +56,7 @@ def _variables(request: Any) -> dict[str, Any]:
         "scripts": addresses("js"),
         "scripts_on_demand": SCRIPTS_ON_DEMAND,
         "styles": addresses("css"),
+        "verdicts": [[status, *wording] for status, wording in words().items()],
         "views": {name: view.title for name, view in VIEWS.items()},
         "themes": {name: theme.css_variables() for name, theme in themes().items()},
     }

@@ -6,6 +6,7 @@ import pytest
 from bokeh.models import LinearAxis, Plot
 
 from dqm_app.theme import THEME_NAMES, themes
+from dqm_app.verdicts import words
 
 
 def luminance(colour: str) -> float:
@@ -26,6 +27,16 @@ def test_words_are_readable(name, token):
     theme = themes()[name]
     for background in ("surface", "page"):
         assert contrast(theme[token], theme[background]) >= 4.5
+
+
+@pytest.mark.parametrize("name", THEME_NAMES)
+@pytest.mark.parametrize("background", ["surface", "page", "late", "stale"])
+def test_verdicts_and_what_stands_in_the_top_bar_are_readable(name, background):
+    theme = themes()[name]
+    tokens = {wording.colour for wording in words().values()}
+    assert len(tokens) == 5
+    for token in (*tokens, "text", "muted", "accent", "alert"):
+        assert contrast(theme[token], theme[background]) >= 4.5, token
 
 
 @pytest.mark.parametrize("name", THEME_NAMES)
