@@ -1,6 +1,7 @@
-"""The address of a page: which camera, run, view and quantity it shows.
+"""The address of a page: which camera, run, view and quantity it shows, and the view's options.
 
-A page's query string, e.g. ``?camera=NectarCAMQM&run=6310&view=waveforms``. A page follows the
+A page's query string, e.g. ``?camera=NectarCAMQM&run=6310&view=waveforms``. What else a view can
+be asked for is in keys of its own, see `dqm_app.views.base.View.options`. A page follows the
 newest run when ``follow=1``, or without ``run``; its address then names both, the run for those who
 get the link. Every key may be missing or wrong: `resolve` finds a sensible page and says in words
 what it did not find.
@@ -8,7 +9,7 @@ what it did not find.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -16,6 +17,8 @@ from dqm_app.catalogues import Catalogues
 
 LATEST = frozenset({"", "latest", "newest"})
 YES = frozenset({"1", "true", "yes"})
+FIXED = ("camera", "run", "follow", "view", "quantity")
+"""Keys that every view has, in the order of an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,8 @@ class Address:
         ``None`` follows the newest run of the camera.
     follow : bool
         Whether to follow the newest run although one is named.
+    options : tuple of (str, str)
+        All other keys, sorted.
     """
 
     camera: str | None = None
@@ -36,10 +41,11 @@ class Address:
     view: str | None = None
     quantity: str | None = None
     follow: bool = False
+    options: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(cls, query: Mapping[str, str]) -> tuple[Address, tuple[str, ...]]:
-        """Read the keys of a query string; other keys are ignored.
+        """Read the keys of a query string; which of its options a view knows is for `resolve`.
 
         Returns
         -------
@@ -58,7 +64,8 @@ class Address:
                 messages.append(f"“{text[:40]}” is not a run number; the newest run is shown.")
         names = {key: query.get(key, "").strip() or None for key in ("camera", "view", "quantity")}
         follow = query.get("follow", "").strip().lower() in YES
-        return cls(run=run, follow=follow, **names), tuple(messages)
+        options = sorted((key, text) for key, text in query.items() if key not in FIXED)
+        return cls(run=run, follow=follow, options=tuple(options), **names), tuple(messages)
 
     def pairs(self) -> dict[str, str]:
         """The keys of the query string in their fixed order; those that are None are left out."""
@@ -68,6 +75,7 @@ class Address:
             "follow": "1" if self.follow else None,
             "view": self.view,
             "quantity": self.quantity,
+            **dict(self.options),
         }
         return {key: str(value) for key, value in values.items() if value is not None}
 
@@ -81,7 +89,8 @@ class Place:
     """An address that exists: camera and run are in the catalogue, the view is one of ours.
 
     ``quantity`` is what was asked for; which quantities there are only the run knows.
-    ``follows`` tells whether the page stays on the newest run.
+    ``follows`` tells whether the page stays on the newest run; ``options`` are those that the view
+    knows, sorted.
     """
 
     camera: str
@@ -89,14 +98,27 @@ class Place:
     view: str
     quantity: str | None
     follows: bool
+    options: tuple[tuple[str, str], ...] = ()
 
     def address(self) -> Address:
         """The address that leads here."""
-        return Address(self.camera, self.run, self.view, self.quantity, self.follows)
+        return Address(self.camera, self.run, self.view, self.quantity, self.follows, self.options)
+
+
+@dataclass(frozen=True, slots=True)
+class ViewKeys:
+    """What `resolve` needs to know of a view: its title, and the keys of its options."""
+
+    title: str
+    options: Sequence[str] = ()
 
 
 def resolve(
-    address: Address, catalogues: Catalogues, views: Mapping[str, str], *, opened: bool = False
+    address: Address,
+    catalogues: Catalogues,
+    views: Mapping[str, ViewKeys],
+    *,
+    opened: bool = False,
 ) -> tuple[Place | None, tuple[str, ...]]:
     """Find the page for an address.
 
@@ -106,8 +128,8 @@ def resolve(
         What was asked for.
     catalogues : Catalogues
         What the database holds.
-    views : mapping of str to str
-        Titles of the views by name, the default one first.
+    views : mapping of str to ViewKeys
+        By name, the default one first.
     opened : bool
         Whether somebody just opened this address, e.g. a link from a colleague: then it shows the
         run that it names, and follows only when that is still the newest one.
@@ -144,6 +166,8 @@ def resolve(
     default = next(iter(views))
     view = address.view or default
     if view not in views:
-        messages.append(f"There is no view “{view[:40]}”; “{views[default]}” is shown instead.")
+        messages.append(f"There is no view “{view[:40]}”; “{views[default].title}” is shown.")
         view = default
-    return Place(camera.name, run, view, address.quantity, follows), tuple(messages)
+    options = tuple(pair for pair in address.options if pair[0] in views[view].options)
+    place = Place(camera.name, run, view, address.quantity, follows, options)
+    return place, tuple(messages)

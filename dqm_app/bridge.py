@@ -42,8 +42,8 @@ class Page(DataModel):
     health = String(default="")
     """``{"state", "since", "text"}`` of the database, see ``dqm_app.service.Health``."""
 
-    pull = String(default="")
-    """The last pull in brief, see ``dqm_app.pulls.PullState.sign``; empty when there is nothing."""
+    freshness = String(default="")
+    """The last pull and how far the replica is, see ``dqm_app.freshness.Freshness.sign``."""
 
     failures = String(default="")
     """Answer to a request for them: ``{"seq"}`` and ``dqm_app.pulls.listing``, or ``"error"``."""

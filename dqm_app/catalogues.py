@@ -7,6 +7,7 @@ touches the database.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dqm_db.catalogue import COLUMNS
 from dqm_db.reader import Snapshot
 
 SHOWN_COLUMNS = ("run", "start", "events", "absent_modules", "bad_pixels")
+_SERIALS = itertools.count(1)
 VERSION_COLUMNS = ("sha256", "adler32", "ingested_at", "parser_version")
 
 
@@ -39,7 +42,7 @@ class Found:
 
 
 class CameraRuns:
-    """The runs of one camera, at least one, sorted by number.
+    """The runs of one camera, sorted by number; all but `none` have at least one.
 
     Parameters
     ----------
@@ -52,6 +55,12 @@ class CameraRuns:
         self.name = name
         self._columns = columns
         self._runs: NDArray[np.int64] = columns["run"]
+        self._serial = next(_SERIALS)
+
+    @classmethod
+    def none(cls, name: str) -> CameraRuns:
+        """A camera all of whose runs have been deleted."""
+        return cls(name, {key: np.empty(0, dtype) for key, (dtype, _) in COLUMNS.items()})
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -84,6 +93,22 @@ class CameraRuns:
         after = index + 1 if run in self else index
         newer = self._runs[after : after + count]
         return older.tolist(), newer.tolist()
+
+    def last_good(self, run: int) -> int | None:
+        """The newest run before *run* whose verdict is nothing to worry about; None without one."""
+        verdicts = self._columns["verdict"][: int(np.searchsorted(self._runs, run))]
+        good = np.flatnonzero((verdicts >= 0) & (verdicts <= 1))
+        return int(self._runs[good[-1]]) if len(good) else None
+
+    @property
+    def columns(self) -> Mapping[str, NDArray]:
+        """The catalogue's columns, each (runs,), by ascending run; read-only."""
+        return self._columns
+
+    @property
+    def serial(self) -> int:
+        """Differs between two states of the catalogue of a camera, within this process."""
+        return self._serial
 
     def identity(self, run: int) -> tuple[Any, ...]:
         """What changes when the stored run is replaced; raises `KeyError` for an unknown run."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from bokeh.document import Document
@@ -16,7 +18,12 @@ from dqm_app.verdicts import words
 from dqm_app.views import VIEWS
 
 BOKEHJS = "js/bokeh.min.js"  # without the bundles for widgets, tables, WebGL and MathJax
-SCRIPTS_ON_DEMAND = ("failures.js", "plots_contents.js", "plots_pointed.js")
+SCRIPTS_ON_DEMAND = frozenset({"failures.js", "plots_contents.js", "plots_pointed.js"})
+"""What a page loads when somebody asks for it."""
+SCRIPTS_OF_PLOTS = frozenset({"plots.js", "plots_picked.js", "plots_range.js", "plots_zoom.js"})
+"""What views with figures need beside the scripts of every page."""
+SCRIPTS_OF_VIEWS: Mapping[str, frozenset[str]] = MappingProxyType({})
+"""What views without figures need instead; the table in static/views.js says the same."""
 _SERVICE = "dqm_service"
 
 
@@ -54,9 +61,17 @@ def _variables(request: Any) -> dict[str, Any]:
         "assets": f"{root}/{ASSETS}",
         "bokehjs": f"{root}/static/{StaticHandler.append_version(BOKEHJS)}",
         "scripts": addresses("js"),
-        "scripts_on_demand": SCRIPTS_ON_DEMAND,
+        "scripts_later": SCRIPTS_ON_DEMAND | _of_other_views(request),
         "styles": addresses("css"),
         "verdicts": [[status, *wording] for status, wording in words().items()],
         "views": {name: view.title for name, view in VIEWS.items()},
         "themes": {name: theme.css_variables() for name, theme in themes().items()},
     }
+
+
+def _of_other_views(request: Any) -> frozenset[str]:
+    """Scripts that the view asked for does without; those that need them load them."""
+    (asked,) = request.arguments.get("view", [b""])[-1:]
+    view = asked.decode(errors="replace")
+    wanted = SCRIPTS_OF_VIEWS.get(view if view in VIEWS else next(iter(VIEWS)), SCRIPTS_OF_PLOTS)
+    return SCRIPTS_OF_PLOTS.union(*SCRIPTS_OF_VIEWS.values()) - wanted

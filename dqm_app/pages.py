@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dqm_app.address import Place
+from dqm_app.service import Service
 from dqm_app.theme import themes
 from dqm_app.views import VIEWS
-from dqm_app.views.base import NothingToShow
+from dqm_app.views.base import Ask, NothingToShow
 from dqm_db.content import RunHeader
 from dqm_db.reader import Snapshot
 from dqm_db.records import QuantityEntry
@@ -52,6 +53,8 @@ class Shown:
     place : Place
     identity : tuple
         Which stored version of the run.
+    version : hashable
+        See `dqm_app.views.base.View.version`.
     header : RunHeader
     quantities : tuple of QuantityEntry
     unavailable : str or None
@@ -62,6 +65,7 @@ class Shown:
 
     place: Place
     identity: tuple[Any, ...]
+    version: Hashable
     header: RunHeader
     quantities: tuple[QuantityEntry, ...]
     unavailable: str | None
@@ -70,7 +74,9 @@ class Shown:
     @property
     def key(self) -> Hashable:
         """Equal for two that look the same in their view."""
-        return (self.place.camera, self.place.run, self.identity, self.place.quantity)
+        place = self.place
+        run = (place.run, self.identity) if VIEWS[place.view].of_run else None
+        return (place.camera, run, self.version, place.options, place.quantity)
 
 
 def another_quantity(asked: str, shown: Shown) -> str:
@@ -84,12 +90,66 @@ def another_quantity(asked: str, shown: Shown) -> str:
     )
 
 
-def read_page(snapshot: Snapshot, place: Place) -> tuple[RunHeader, tuple[QuantityEntry, ...], Any]:
-    """Header, quantities and the view's data (or why there are none), all of one state."""
-    header = snapshot.header(place.camera, place.run)
-    quantities = snapshot.quantities(place.camera, place.run)
+Facts = tuple[RunHeader, tuple[QuantityEntry, ...]]
+"""Header of a run, and what it holds."""
+
+
+class PageReader:
+    """Reads what pages show, from memory when it was read before."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def read(self, place: Place, identity: tuple[Any, ...], ask: Ask) -> tuple[Shown, Any]:
+        """What *place* shows: the facts of its run, and its view's data unless it has none.
+
+        Raises
+        ------
+        DatabaseUnavailable
+        Exception
+            Whatever the view's `load` raises.
+        """
+        view = VIEWS[place.view]
+        version = view.version(ask)
+        run = (place.camera, place.run, identity)
+        if view.of_run:
+            # both from one snapshot: the run may be replaced at any moment
+            key: tuple[Hashable, ...] = (*run, place.view, version, place.options)
+            (header, quantities), data = await self._service.read(
+                (*key, place.quantity), lambda snapshot: _read_page(snapshot, place, ask)
+            )
+        else:
+            key = (place.camera, place.view, version, place.options)
+            header, quantities = await self._service.read(
+                run, lambda snapshot: _read_facts(snapshot, place)
+            )
+            data = await self._service.read(
+                (*key, place.quantity), lambda snapshot: _read_view(snapshot, place, header, ask)
+            )
+        unavailable = str(data) if isinstance(data, NothingToShow) else None
+        if unavailable is None:
+            if place.quantity != data.quantity:  # from now on the page asks for it by its name
+                found = ((header, quantities), data) if view.of_run else data
+                self._service.remember((*key, data.quantity), found)
+            place = replace(place, quantity=data.quantity)
+        return Shown(place, identity, version, header, quantities, unavailable, deleted=False), data
+
+
+def _read_page(snapshot: Snapshot, place: Place, ask: Ask) -> tuple[Facts, Any]:
+    facts = _read_facts(snapshot, place)
+    return facts, _read_view(snapshot, place, facts[0], ask)
+
+
+def _read_facts(snapshot: Snapshot, place: Place) -> Facts:
+    return (
+        snapshot.header(place.camera, place.run),
+        snapshot.quantities(place.camera, place.run),
+    )
+
+
+def _read_view(snapshot: Snapshot, place: Place, header: RunHeader, ask: Ask) -> Any:
+    """The view's data, or why there are none."""
     try:
-        data = VIEWS[place.view].load(snapshot, header, place.quantity)
+        return VIEWS[place.view].load(snapshot, header, ask)
     except NothingToShow as reason:
-        data = reason
-    return header, quantities, data
+        return reason

@@ -72,8 +72,8 @@ class PullState:
             quarantined += _state(failure) == "quarantine"
         return cls(snapshot.last_pull(), failures, quarantined)
 
-    def sign(self, stale: float, now: float) -> dict[str, Any]:
-        """``Page.pull``; *stale* is the age in seconds from which a pull is too old."""
+    def sign(self, stale: float) -> dict[str, Any]:
+        """The state in brief; *stale* is the age in seconds from which a pull is too old."""
         pull = self.pull
         return {
             "at": None if pull is None else pull.finished,
@@ -81,7 +81,6 @@ class PullState:
             "failures": self.failures,
             "quarantined": self.quarantined,
             "stale": stale,
-            "now": now,
         }
 
 

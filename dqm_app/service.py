@@ -21,6 +21,7 @@ from typing import Any, Protocol, TypeVar
 
 from dqm_app.cache import ByteCache
 from dqm_app.catalogues import Catalogues
+from dqm_app.freshness import Freshness, ReplicaWatch
 from dqm_app.pulls import PullState, PullWatch
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import DatabaseUnavailable, DQMError, NoDataYet
@@ -73,7 +74,7 @@ class Watcher(Protocol):
         """The health or the catalogues are new; called on the event loop."""
 
     def status_changed(self) -> None:
-        """Only the health or the last pull is new, and nothing needs to be read again."""
+        """Only the health or the freshness is new, and nothing needs to be read again."""
 
     def close(self) -> None:
         """The page is gone."""
@@ -113,17 +114,22 @@ class Service:
         self._answered = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
         self._pulls = PullWatch(self._run_aside, self._tell_status)
+        self._replica = ReplicaWatch(
+            settings, lambda: self.pulls.pull is not None, self._tell_status
+        )
         self._trim_handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin to watch the database; needs a running event loop."""
         self._watch = asyncio.get_running_loop().create_task(self._watch_database())
+        self._replica.start()
 
     def close(self) -> None:
         """Stop watching and close the database; reads that wait are cancelled."""
         if self._watch is not None:
             self._watch.cancel()
         self._pulls.close()
+        self._replica.close()
         if self._trim_handle is not None:
             self._trim_handle.cancel()
         for threads in (self._threads, self._searchers):
@@ -163,6 +169,11 @@ class Service:
     def pulls(self) -> PullState:
         """The last pull and the number of failures, as of a moment ago."""
         return self._pulls.state
+
+    @property
+    def freshness(self) -> Freshness:
+        """The last pull, and how far the database is behind the primary, as of a moment ago."""
+        return Freshness(self._pulls.state, self._replica.state)
 
     @property
     def sessions(self) -> int:
@@ -301,6 +312,7 @@ class Service:
                 self._seen = None
                 return self._set_health(State.DOWN, "The database does not answer.")
             transaction = database.last_transaction()
+            self._replica.seen_here(transaction)
             if transaction == self._seen and self._health.state in (State.OK, State.EMPTY):
                 return False
             before = self.catalogues

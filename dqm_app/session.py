@@ -26,17 +26,19 @@ from typing import Any, TypeVar
 from bokeh.document import Document
 from bokeh.models import Column
 
-from dqm_app.address import Address, Place, resolve
+from dqm_app.address import Address, Place, ViewKeys, resolve
 from dqm_app.bridge import Page, Request
+from dqm_app.catalogues import CameraRuns
+from dqm_app.freshness import Freshness
 from dqm_app.header import facts
 from dqm_app.newest import NewestOnly
-from dqm_app.pages import Shown, Wish, another_quantity, read_page
+from dqm_app.pages import PageReader, Shown, Wish, another_quantity
 from dqm_app.plots.pixels import PixelSource
-from dqm_app.pulls import PullState, listing
+from dqm_app.pulls import listing
 from dqm_app.service import Service
 from dqm_app.theme import themes
 from dqm_app.views import VIEWS
-from dqm_app.views.base import NothingToShow, View, ViewContext
+from dqm_app.views.base import Ask, View, ViewContext
 from dqm_db.errors import DatabaseUnavailable, DQMError, RunNotFound
 from dqm_db.reader import Snapshot
 
@@ -73,11 +75,12 @@ class Session:
         self._pixels = PixelSource()
         self._wish: Wish | None = None
         self._shown: Shown | None = None
+        self._reader = PageReader(service)
         self._pages = NewestOnly(self._serve_page)
         self._searches = NewestOnly(self._serve_search)
         self._failures = NewestOnly(self._serve_failures)
         self._statuses = NewestOnly(self._serve_status)
-        self._pulls = PullState()
+        self._fresh: Freshness | None = None
         self._fetches: dict[str, NewestOnly[Callable[[], Awaitable[None]]]] = {}
 
         for root in (self._request, self._page, *self._containers.values()):
@@ -125,8 +128,8 @@ class Session:
         """Load what *wish* asks for and show it, unless a newer wish has arrived meanwhile."""
         await self._service.started()
         address, misread = Address.parse(wish.query)
-        titles = {name: view.title for name, view in VIEWS.items()}
-        place, unknown = resolve(address, self._service.catalogues, titles, opened=wish.opened)
+        keys = {name: ViewKeys(view.title, view.options) for name, view in VIEWS.items()}
+        place, unknown = resolve(address, self._service.catalogues, keys, opened=wish.opened)
         deleted = self._deleted(address)
         if deleted is not None:
             place, unknown = deleted, ()
@@ -160,7 +163,8 @@ class Session:
         if address.camera != place.camera or (runs is not None and place.run in runs):
             return None
         view = address.view if address.view is not None and address.view in VIEWS else place.view
-        return replace(place, view=view, quantity=address.quantity, follows=False)
+        options = tuple(pair for pair in address.options if pair[0] in VIEWS[view].options)
+        return replace(place, view=view, quantity=address.quantity, options=options, follows=False)
 
     async def _load(self, place: Place) -> tuple[Shown, Any]:
         runs = self._service.catalogues.get(place.camera)
@@ -173,22 +177,14 @@ class Session:
                 return replace(self._shown, place=place, deleted=True), None
         else:
             raise RunNotFound(f"{place.camera} has no run {place.run}")
-        # both from one snapshot: the run may be replaced at any moment
-        version = (place.camera, place.run, identity, place.view)
-        page = await self._service.read(
-            (*version, place.quantity), lambda snapshot: read_page(snapshot, place)
-        )
-        header, quantities, data = page
-        unavailable = str(data) if isinstance(data, NothingToShow) else None
-        if unavailable is None:
-            if place.quantity != data.quantity:  # from now on the page asks for it by its name
-                self._service.remember((*version, data.quantity), page)
-            place = replace(place, quantity=data.quantity)
-        return Shown(place, identity, header, quantities, unavailable, deleted), data
+        known = runs if runs is not None else CameraRuns.none(place.camera)
+        ask = Ask(place.run, place.quantity, known, dict(place.options))
+        shown, data = await self._reader.read(place, identity, ask)
+        return replace(shown, deleted=deleted), data
 
     def _show(self, wish: Wish, shown: Shown, data: Any, notes: tuple[str, ...]) -> None:
         asked = wish.query.get("quantity", "").strip()
-        if shown.unavailable is None and asked and asked != shown.place.quantity:
+        if shown.unavailable is None and asked and shown.place.quantity not in (None, asked):
             notes = (*notes, another_quantity(asked, shown))
         self._shown = shown
         query = shown.place.address().pairs()
@@ -212,17 +208,20 @@ class Session:
 
     def _update_view(self, shown: Shown, data: Any) -> None:
         name = shown.place.view
-        if self._drawn.get(name) == shown.key:
-            return
         view = self._views.get(name)
+        if view is not None and self._drawn.get(name) == shown.key:
+            view.locate(shown.place.run)
+            return
         if view is not None:
             # not in models.freeze(): that walks all models at its end, 5 ms per 60 of them, and an
             # update adds none
             view.update(data)
+            view.locate(shown.place.run)
         else:
             # its data go along when the figures are sent for the first time
             view = VIEWS[name](ViewContext(self._theme, self._pixels, self._fetch))
             view.update(data)
+            view.locate(shown.place.run)
             self._views[name] = view
             self._containers[name].children = [view.root]
         self._drawn[name] = shown.key
@@ -291,13 +290,13 @@ class Session:
         return described
 
     def _send_status(self) -> None:
-        health, pulls = self._service.health, self._service.pulls
+        health, fresh = self._service.health, self._service.freshness
         text = json.dumps({"state": health.state, "since": health.since, "text": health.text})
         self._page.update(health=text)
-        if pulls != self._pulls:  # compared here, since what is sent has the time of sending
-            self._pulls = pulls
-            sign = pulls.sign(self._service.settings.pull_stale, time.time())
-            self._page.update(pull=json.dumps(sign))
+        if fresh != self._fresh:  # compared here, since what is sent has the time of sending
+            self._fresh = fresh
+            sign = fresh.sign(self._service.settings.pull_stale, time.time())
+            self._page.update(freshness=json.dumps(sign))
 
     async def _serve_status(self, _nothing: None) -> None:
         await self._locked(self._send_status)

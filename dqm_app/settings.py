@@ -8,6 +8,8 @@ from typing import Annotated
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from dqm_db.errors import ConfigurationError
+from dqm_db.replication.addresses import Address
 from dqm_db.settings import DatabaseSettings, load
 
 DATABASE_PATIENCE = 3.0
@@ -48,6 +50,28 @@ class DashboardSettings(BaseSettings):
         7200.0, gt=0, description="Seconds after which a page warns that the last pull is old."
     )
 
+    primary_zeo: str | None = Field(
+        None,
+        description="HOST:PORT where clients connect to the primary; when set, pages say how far "
+        "the database that they read is behind it.",
+    )
+    lag_warn: float = Field(
+        30.0, gt=0, description="Seconds behind the primary after which the top bar is amber."
+    )
+    lag_alert: float = Field(
+        300.0, gt=0, description="Seconds behind the primary after which the top bar is red."
+    )
+
+    @field_validator("primary_zeo")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value:
+            try:
+                Address.parse(value, "it")
+            except ConfigurationError as error:
+                raise ValueError(str(error)) from error
+        return value or None
+
     @field_validator("allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
@@ -60,6 +84,11 @@ class DashboardSettings(BaseSettings):
         """How the dashboard opens the database; raises `ConfigurationError`."""
         given = any(name.upper() == "DQM_DB_PATIENCE" for name in os.environ)
         return load(DatabaseSettings, db_patience=None if given else DATABASE_PATIENCE)
+
+    @property
+    def primary(self) -> Address | None:
+        """Where the primary's clients connect, if it is to be asked for its last transaction."""
+        return Address.parse(self.primary_zeo, "DQM_PRIMARY_ZEO") if self.primary_zeo else None
 
     @property
     def processes(self) -> int:

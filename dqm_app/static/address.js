@@ -1,8 +1,14 @@
 // What the page should show, in step with the address bar.
+//
+// Beside the keys that every view has there are options: those of the view in front, which its server
+// side knows (`View.options` in dqm_app/views/base.py), and those below, which only the page uses.
 
 import { listen, send } from "./bridge.js";
 
-const KEYS = ["camera", "run", "follow", "view", "quantity"];
+const FIXED = ["camera", "run", "follow", "view", "quantity"];
+const OURS = ["pixels", "range", "filter"];
+const OF_QUANTITY = ["range"]; // of these, what means nothing for another quantity
+const GENERAL = ["camera", "run", "follow", "pixels"]; // what means the same in every view
 
 /** The address that was asked for last; with `follow`, or without `run`, of the newest run. */
 export let wanted = read();
@@ -16,7 +22,7 @@ export function follows(address = wanted) {
 export let shown = null;
 
 let sequence = 0;
-const quantities = {}; // the quantity looked at last in each view
+const left = {}; // how each view was left: its quantity and options, and what is ours
 const starting = [];
 // an entry of the history that we have seen goes on following; a link from elsewhere shows its run
 const SEEN = "seen";
@@ -33,10 +39,11 @@ export function pending() {
 
 /** Ask for another page: `change` replaces keys of the address; undefined removes one. */
 export function go(change) {
-  const next = { ...wanted, ...change };
+  const next = { ...inView(change.view ?? wanted.view), ...change };
   if ("run" in change) next.follow = change.run === undefined ? "1" : undefined;
-  if (change.view !== undefined && change.view !== wanted.view && !("quantity" in change)) {
-    next.quantity = quantities[change.view];
+  if (wanted.view !== undefined) left[wanted.view] = omit(wanted, GENERAL);
+  if ("quantity" in change && change.quantity !== wanted.quantity) {
+    for (const key of OF_QUANTITY) if (!(key in change)) next[key] = undefined;
   }
   const held = pending(); // a burst, e.g. a key held down, makes one entry in the history
   wanted = clean(next);
@@ -45,12 +52,26 @@ export function go(change) {
   ask();
 }
 
+/** The address of a view for what is in front now, as the view was left. */
+export function inView(view) {
+  return view === wanted.view ? wanted : { ...pick(wanted, GENERAL), ...left[view], view };
+}
+
+/** Write what only the page uses, such as the picked pixels, into the address bar. */
+export function note(change) {
+  const next = clean({ ...wanted, ...change });
+  if (href(next) === href(wanted)) return;
+  wanted = next;
+  history.replaceState(history.state, "", href(wanted));
+}
+
 /** Ask again for what the page shows, e.g. in another theme. */
 export function ask() {
   sequence += 1;
   const theme = document.documentElement.dataset.theme;
   for (const listener of starting) listener(wanted);
-  send({ address: JSON.stringify({ seq: sequence, query: wanted, theme, opened }) });
+  const query = omit(wanted, OURS);
+  send({ address: JSON.stringify({ seq: sequence, query, theme, opened }) });
 }
 
 export function href(address) {
@@ -58,20 +79,29 @@ export function href(address) {
 }
 
 function read() {
-  const query = new URLSearchParams(location.search);
-  return clean(Object.fromEntries(KEYS.map((key) => [key, query.get(key) ?? undefined])));
+  return clean(Object.fromEntries(new URLSearchParams(location.search)));
 }
 
+/** As texts, in the order of an address: what every view has, what this one has, what is ours. */
 function clean(address) {
-  const kept = KEYS.filter((key) => address[key] !== undefined && address[key] !== null);
+  const options = Object.keys(address).filter((key) => !FIXED.includes(key) && !OURS.includes(key));
+  const keys = [...FIXED, ...options.sort(), ...OURS];
+  const kept = keys.filter((key) => address[key] !== undefined && address[key] !== null && address[key] !== "");
   return Object.fromEntries(kept.map((key) => [key, String(address[key])]));
+}
+
+function pick(address, keys) {
+  return Object.fromEntries(keys.filter((key) => key in address).map((key) => [key, address[key]]));
+}
+
+function omit(address, keys) {
+  return Object.fromEntries(Object.entries(address).filter(([key]) => !keys.includes(key)));
 }
 
 listen("state", (state) => {
   shown = state;
   if (pending()) return; // an answer to something that is no longer wanted
-  wanted = clean(state.address);
-  if (wanted.view && wanted.quantity) quantities[wanted.view] = wanted.quantity;
+  wanted = clean({ ...state.address, ...pick(wanted, OURS) });
   opened = false;
   if (href(wanted) !== location.search || history.state !== SEEN) {
     history.replaceState(SEEN, "", href(wanted));

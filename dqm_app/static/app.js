@@ -7,15 +7,20 @@ import "./header.js";
 import "./runs.js";
 import "./controls.js";
 import "./keyboard.js";
+import { complete } from "./views.js";
 
 // after all other listeners, and after the frame in which what they changed is painted
 listen("state", (state) => {
   if (pending()) return;
-  requestAnimationFrame(() => requestAnimationFrame(() => {
-    settled();
-    document.documentElement.dataset.shown = state.seq;
-    document.dispatchEvent(new CustomEvent("dqm:shown", { detail: state }));
-  }));
+  requestAnimationFrame(async () => {
+    await complete();
+    if (pending()) return;
+    requestAnimationFrame(() => {
+      settled();
+      document.documentElement.dataset.shown = state.seq;
+      document.dispatchEvent(new CustomEvent("dqm:shown", { detail: state }));
+    });
+  });
 });
 
 ask();

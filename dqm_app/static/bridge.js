@@ -11,7 +11,7 @@ export let doc = null;
 
 let request = null;
 let page = null;
-const listeners = { state: [], quantities: [], runs: [], health: [], pull: [], failures: [], heartbeat: [] };
+const listeners = { state: [], quantities: [], runs: [], health: [], freshness: [], failures: [], heartbeat: [] };
 const waiting = [];
 
 /** Call `listener` with each new value of a property of `Page`, decoded. */

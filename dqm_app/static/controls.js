@@ -1,6 +1,6 @@
 // The other controls: camera, views, quantity, theme; and the words for what is wrong.
 
-import { ask, go, href, onAsk, pending, shown, wanted } from "./address.js";
+import { ask, go, href, inView, onAsk, pending, shown, wanted } from "./address.js";
 import { listen } from "./bridge.js";
 import { ago, clock, count } from "./format.js";
 
@@ -58,7 +58,7 @@ function showView(name) {
   for (const link of links.querySelectorAll("a")) {
     if (link.dataset.view === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
-    link.href = href({ ...wanted, view: link.dataset.view, quantity: undefined });
+    link.href = href(inView(link.dataset.view));
   }
   for (const section of main.querySelectorAll(".view")) section.hidden = section.id !== `view-${name}`;
 }

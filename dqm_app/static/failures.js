@@ -5,7 +5,7 @@
 import { listen, send } from "./bridge.js";
 import { isLate, pullAge } from "./controls.js";
 import { ago, count, date, duration, plural, UNKNOWN } from "./format.js";
-import { element, text } from "./plots_html.js";
+import { element, text } from "./html.js";
 
 const HEADINGS = ["Camera", "Run", "State", "Reason and file", "Attempts", "First (UTC)", "Last (UTC)"];
 const STATES = {

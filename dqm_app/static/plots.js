@@ -1,12 +1,11 @@
 // What the page says and offers beside the figures of a view: numbers, legend, colour range, picked
 // pixels, tables. Python describes it as JSON in the first tag of the view's layout (named
 // "figures-VIEW", see dqm_app/views/base.py); here it becomes plain HTML in <div id="toolbar-VIEW">.
-// Figures are built when a view is first looked at, so every toolbar waits for its layout to appear.
 
 import { ColourRange } from "./plots_range.js";
 import { PickedPixels } from "./plots_picked.js";
 import { Zoom } from "./plots_zoom.js";
-import { element, text } from "./plots_html.js";
+import { element, text } from "./html.js";
 
 class Toolbar {
   constructor(root, layout, document_) {
@@ -28,7 +27,7 @@ class Toolbar {
     root.replaceChildren(this.bar);
     layout.properties.tags.change.connect(() => this.show());
     this.show();
-    this.load(root, layout, document_);
+    this.loaded = this.load(root, layout, document_);
   }
 
   // what most views do without is fetched for those that need it: the first page has less to load
@@ -104,40 +103,7 @@ function plain(value) {
   return value;
 }
 
-function attach(document_, waiting) {
-  for (const root of [...waiting]) {
-    const layout = document_.get_model_by_name(`figures-${root.id.slice("toolbar-".length)}`);
-    if (layout !== null) {
-      waiting.delete(root);
-      new Toolbar(root, layout, document_);
-    }
-  }
+/** Make the toolbar of a view in *root*. */
+export function attach(root, layout, document_) {
+  return new Toolbar(root, layout, document_).loaded;
 }
-
-function start() {
-  const document_ = window.Bokeh?.documents?.[0];
-  if (document_ === undefined) {
-    window.setTimeout(start, 20);
-    return;
-  }
-  const waiting = new Set(document.querySelectorAll('[id^="toolbar-"]'));
-  let asked = false;
-  const look = () => {
-    asked = false;
-    attach(document_, waiting);
-    if (waiting.size === 0) {
-      document_.remove_on_change(listen);
-    }
-  };
-  // the models of a new view are all there when the change that brought them has been applied
-  function listen() {
-    if (!asked) {
-      asked = true;
-      queueMicrotask(look);
-    }
-  }
-  document_.on_change(listen);
-  look();
-}
-
-start();

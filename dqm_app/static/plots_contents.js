@@ -2,7 +2,7 @@
 // the chosen one as a table, page by page. Choosing one goes through the address, as everywhere.
 
 import { go } from "./address.js";
-import { element, text } from "./plots_html.js";
+import { element, text } from "./html.js";
 
 export class Contents {
   constructor(document_) {

@@ -1,6 +1,6 @@
 // Which pixels are picked, in words; picking by number; and letting go of them (button or Esc).
 
-import { complain, element, keep, recall, text } from "./plots_html.js";
+import { complain, element, keep, recall, text } from "./html.js";
 
 const PIXELS = 1855;
 const PER_MODULE = 7;

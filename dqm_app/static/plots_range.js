@@ -1,7 +1,7 @@
 // The colour range of a map: percentiles by default, minimum to maximum, or by hand with slider or
 // numbers. It changes the colour mapper here in the browser; the server is not asked.
 
-import { complain, element, keep, perFrame, recall } from "./plots_html.js";
+import { complain, element, keep, perFrame, recall } from "./html.js";
 
 const STEPS = 1000;
 const KEPT = "dqm-colours"; // of each quantity: its range by hand, or how it is chosen

@@ -1,7 +1,7 @@
 // Zooming that always ends somewhere and can always be left: the least width of each range is kept,
 // a double click shows everything again, and so does a button that is there while something is zoomed.
 
-import { element, keep, recall } from "./plots_html.js";
+import { element, keep, recall } from "./html.js";
 
 const KEPT = "dqm-zoom"; // by view; only where one range says it all, the rest following from it
 const KEEPERS = new Map([["figures-timelines", "timelines-plot"], ["figures-trigger", "trigger-times"]]);

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from bokeh.models import Column, GridBox, Plot
 from bokeh.models.ui import UIElement
 
+from dqm_app.catalogues import CameraRuns
 from dqm_app.plots.pixels import PixelSource
 from dqm_app.theme import Theme
 from dqm_db.content import RunHeader
@@ -84,11 +85,44 @@ class QuantityChoice:
     reason: str | None
 
 
+@dataclass(frozen=True)
+class Ask:
+    """What a view is asked to show of a run.
+
+    Attributes
+    ----------
+    run : int
+    quantity : str or None
+        EXTNAME; not necessarily one that exists. None leaves the choice to the view.
+    options : mapping of str to str
+        Those of `View.options` that the address has; texts as somebody may have typed them.
+    runs : CameraRuns
+        All runs of the camera, *run* perhaps not among them.
+    """
+
+    run: int
+    quantity: str | None
+    runs: CameraRuns
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> int | None:
+        """The run to compare with: the option of this name, else the last good one before ours."""
+        text = self.options.get("reference", "")
+        if text.isascii() and text.isdigit() and len(text) <= 18 and int(text) in self.runs:
+            return int(text)
+        return self.runs.last_good(self.run)
+
+
 class View(ABC):
     """One view of a session.
 
-    Building it makes its figures, without data. All methods but `quantities` and `load` belong to
-    the event loop; those two are class methods that know no session.
+    Building it makes its figures, without data. All methods but `quantities`, `version` and `load`
+    belong to the event loop; those are class methods that know no session.
+
+    A view shows one run, unless ``of_run`` is false: then it shows a camera, and stays as it is
+    when another run is looked at, which `locate` tells it. ``options`` are the keys of the address
+    that `load` heeds beside the quantity.
 
     What the page says beside the figures in plain HTML (numbers, legend, controls) is JSON in the
     first tag of ``root``; ``static/plots.js`` writes it into ``<div id="toolbar-NAME">``.
@@ -96,6 +130,8 @@ class View(ABC):
 
     name: ClassVar[str]
     title: ClassVar[str]
+    options: ClassVar[tuple[str, ...]] = ()
+    of_run: ClassVar[bool] = True
     root: UIElement
 
     @abstractmethod
@@ -107,15 +143,20 @@ class View(ABC):
         """What can be chosen in this view for a run with *entries*; empty: no chooser."""
 
     @classmethod
+    def version(cls, ask: Ask) -> Hashable:  # noqa: ARG003  for those that override it
+        """What `load` depends on beside the stored run and what is asked for: changes with it."""
+        return None
+
+    @classmethod
     @abstractmethod
-    def load(cls, snapshot: Snapshot, header: RunHeader, quantity: str | None) -> Any:
+    def load(cls, snapshot: Snapshot, header: RunHeader, ask: Ask) -> Any:
         """Read what `update` shows, in a worker thread.
 
         Returns
         -------
         data : frozen dataclass
-            Its ``quantity`` is the one that is shown: *quantity*, or the view's default when it is
-            None or nothing that this view knows.
+            Its ``quantity`` is the one that is shown: the one asked for, or the view's default when
+            that is None or nothing that this view knows. None: the view has no quantities.
 
         Raises
         ------
@@ -130,6 +171,9 @@ class View(ABC):
     @abstractmethod
     def restyle(self, theme: Theme) -> None:
         """Take the look of *theme*."""
+
+    def locate(self, run: int) -> None:  # noqa: B027  most views have nothing to do
+        """Tell a view of a camera which run the page is at; called after every `update`, too."""
 
     def say(self, **info: Any) -> None:
         """Tell the page what to write into the view's toolbar; values must be JSON."""

@@ -13,7 +13,7 @@ from bokeh.models.plots import Plot
 from dqm_app.plots.camera_map import CameraMap
 from dqm_app.plots.series import Distribution, SeriesPlot
 from dqm_app.theme import Theme
-from dqm_app.views.base import NothingToShow, QuantityChoice, View, ViewContext, stacked
+from dqm_app.views.base import Ask, NothingToShow, QuantityChoice, View, ViewContext, stacked
 from dqm_app.views.pixel_data import load_pixels
 from dqm_app.views.plotted import FEW, Plotted
 from dqm_app.views.table import TablePage
@@ -93,7 +93,7 @@ class ContentsView(View):
         ]
 
     @classmethod
-    def load(cls, snapshot: Snapshot, header: RunHeader, quantity: str | None) -> ContentsData:
+    def load(cls, snapshot: Snapshot, header: RunHeader, ask: Ask) -> ContentsData:
         """The list, and the values of *quantity*; what has none is shown with the reason."""
         camera, run = header.camera, header.run
         entries = snapshot.quantities(camera, run)
@@ -101,7 +101,7 @@ class ContentsView(View):
             raise NothingToShow("The results file of this run holds no quantity.")
         held = {entry.name: entry for entry in entries}
         first = next((entry for entry in entries if entry.unavailable is None), entries[0])
-        entry = held.get(quantity or "", first)
+        entry = held.get(ask.quantity or "", first)
         columns = snapshot.columns(camera, run, entry.name) if entry.unavailable is None else {}
         if entry.unavailable is None and entry.kind is Kind.PIXEL_MAP:
             plotted = Plotted(pixels=load_pixels(snapshot, header, entry.name))

@@ -13,7 +13,7 @@ from dqm_app.plots.histogram import ValueHistogram
 from dqm_app.plots.pixel_scatter import PixelScatter
 from dqm_app.plots.pixels import PixelValues
 from dqm_app.theme import Theme
-from dqm_app.views.base import MAP_COLUMN, REST, QuantityChoice, View, ViewContext, laid_out
+from dqm_app.views.base import MAP_COLUMN, REST, Ask, QuantityChoice, View, ViewContext, laid_out
 from dqm_app.views.choices import choices, chosen
 from dqm_app.views.pixel_data import load_pixels, pixel_info
 from dqm_db.content import Kind, RunHeader
@@ -61,10 +61,10 @@ class MapsView(View):
         return choices(entries, {Kind.PIXEL_MAP})
 
     @classmethod
-    def load(cls, snapshot: Snapshot, header: RunHeader, quantity: str | None) -> MapsData:
+    def load(cls, snapshot: Snapshot, header: RunHeader, ask: Ask) -> MapsData:
         """The map and its mask."""
         offered = cls.quantities(snapshot.quantities(header.camera, header.run))
-        name = chosen(offered, quantity, DEFAULTS)
+        name = chosen(offered, ask.quantity, DEFAULTS)
         return MapsData(name, load_pixels(snapshot, header, name))
 
     def update(self, data: MapsData) -> None:

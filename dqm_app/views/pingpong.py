@@ -14,7 +14,7 @@ from dqm_app.plots.event_times import EventTimesPlot
 from dqm_app.plots.numbers import counted, moment, moments
 from dqm_app.plots.pixels import PixelValues
 from dqm_app.theme import Theme
-from dqm_app.views.base import MAP_COLUMN, REST, QuantityChoice, View, ViewContext, laid_out
+from dqm_app.views.base import MAP_COLUMN, REST, Ask, QuantityChoice, View, ViewContext, laid_out
 from dqm_app.views.choices import choices, chosen, why_missing
 from dqm_app.views.pixel_data import load_pixels, pixel_info
 from dqm_app.views.utc_columns import why_no_dates
@@ -64,10 +64,10 @@ class PingPongView(View):
         return choices(entries, {Kind.PIXEL_MAP}, section="Ping-pong")
 
     @classmethod
-    def load(cls, snapshot: Snapshot, header: RunHeader, quantity: str | None) -> PingPongData:
+    def load(cls, snapshot: Snapshot, header: RunHeader, ask: Ask) -> PingPongData:
         """The map and the times."""
         entries = snapshot.quantities(header.camera, header.run)
-        name = chosen(cls.quantities(entries), quantity)
+        name = chosen(cls.quantities(entries), ask.quantity)
         missing = why_missing(entries, TIMES)
         summary = snapshot.summary(header.camera, header.run, TIMES) if missing is None else {}
         times = summary["time"] if summary else np.empty(0)

@@ -13,7 +13,7 @@ from dqm_app.plots.curves import Curves
 from dqm_app.plots.pixels import PixelValues
 from dqm_app.plots.temperature import TemperatureTrend, Trend
 from dqm_app.theme import Theme
-from dqm_app.views.base import MAP_COLUMN, REST, QuantityChoice, View, ViewContext, laid_out
+from dqm_app.views.base import MAP_COLUMN, REST, Ask, QuantityChoice, View, ViewContext, laid_out
 from dqm_app.views.choices import choices, chosen, why_missing
 from dqm_app.views.pixel_data import load_pixels, pixel_info
 from dqm_db.content import Kind, RunHeader
@@ -64,10 +64,10 @@ class TemperatureView(View):
         return choices(entries, {Kind.PIXEL_MAP}, section="Temperature")
 
     @classmethod
-    def load(cls, snapshot: Snapshot, header: RunHeader, quantity: str | None) -> TemperatureData:
+    def load(cls, snapshot: Snapshot, header: RunHeader, ask: Ask) -> TemperatureData:
         """The map, and mean and extremes of the readings."""
         entries = snapshot.quantities(header.camera, header.run)
-        name = chosen(cls.quantities(entries), quantity)
+        name = chosen(cls.quantities(entries), ask.quantity)
         missing = why_missing(entries, READINGS)
         summary = snapshot.summary(header.camera, header.run, READINGS) if missing is None else {}
         info = describe(READINGS)

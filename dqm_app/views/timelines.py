@@ -12,7 +12,7 @@ from dqm_app.plots.numbers import counted, significant
 from dqm_app.plots.options import plot_options
 from dqm_app.plots.timeline import Timeline, TimelinePlot
 from dqm_app.theme import Theme
-from dqm_app.views.base import REST, NothingToShow, QuantityChoice, View, ViewContext, laid_out
+from dqm_app.views.base import REST, Ask, NothingToShow, QuantityChoice, View, ViewContext, laid_out
 from dqm_app.views.choices import choices, chosen, plainly
 from dqm_db.content import N_PIXELS, Kind, RunHeader
 from dqm_db.quantities import describe
@@ -60,10 +60,10 @@ class TimelinesView(View):
         return choices(entries, {Kind.EVENT_TIMELINE})
 
     @classmethod
-    def load(cls, snapshot: Snapshot, header: RunHeader, quantity: str | None) -> TimelinesData:
+    def load(cls, snapshot: Snapshot, header: RunHeader, ask: Ask) -> TimelinesData:
         """The timeline in at most 1000 points."""
         entries = snapshot.quantities(header.camera, header.run)
-        name = chosen(cls.quantities(entries), quantity)
+        name = chosen(cls.quantities(entries), ask.quantity)
         info = describe(name)
         summary = snapshot.summary(header.camera, header.run, name)
         if not summary or not summary["event"].size:

@@ -29,7 +29,7 @@ from dqm_app.plots.trigger import (
     TriggerTimes,
 )
 from dqm_app.theme import Theme
-from dqm_app.views.base import REST, NothingToShow, QuantityChoice, View, ViewContext, laid_out
+from dqm_app.views.base import REST, Ask, NothingToShow, QuantityChoice, View, ViewContext, laid_out
 from dqm_app.views.choices import choices, chosen
 from dqm_app.views.utc_columns import why_no_dates
 from dqm_db.content import Kind, RunHeader
@@ -118,11 +118,11 @@ class TriggerView(View):
         return choices(entries, {Kind.TRIGGER_EVENTS})
 
     @classmethod
-    def load(cls, snapshot: Snapshot, header: RunHeader, quantity: str | None) -> TriggerData:
+    def load(cls, snapshot: Snapshot, header: RunHeader, ask: Ask) -> TriggerData:
         """What was computed at ingestion, and the small quantities beside it."""
         camera, run = header.camera, header.run
         entries = {entry.name: entry for entry in snapshot.quantities(camera, run)}
-        name = chosen(cls.quantities(tuple(entries.values())), quantity)
+        name = chosen(cls.quantities(tuple(entries.values())), ask.quantity)
         info = describe(name)
         summary = snapshot.summary(camera, run, name)
         if not summary or not summary["time"].size:

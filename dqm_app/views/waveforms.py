@@ -18,6 +18,7 @@ from dqm_app.theme import Theme
 from dqm_app.views.base import (
     MAP_COLUMN,
     REST,
+    Ask,
     NothingToShow,
     QuantityChoice,
     View,
@@ -74,10 +75,10 @@ class WaveformsView(View):
         return choices(entries, {Kind.PIXEL_WAVEFORMS})
 
     @classmethod
-    def load(cls, snapshot: Snapshot, header: RunHeader, quantity: str | None) -> WaveformsData:
+    def load(cls, snapshot: Snapshot, header: RunHeader, ask: Ask) -> WaveformsData:
         """What was computed at ingestion; pixels' own waveforms are read when picked."""
         entries = snapshot.quantities(header.camera, header.run)
-        name = chosen(cls.quantities(entries), quantity)
+        name = chosen(cls.quantities(entries), ask.quantity)
         info = describe(name)
         summary = snapshot.summary(header.camera, header.run, name)
         if not summary:

@@ -7,10 +7,10 @@ from catalogue_columns import camera_runs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dqm_app.address import Address, resolve
+from dqm_app.address import Address, ViewKeys, resolve
 from dqm_app.catalogues import Catalogues
 
-VIEWS = {"maps": "Camera maps", "waveforms": "Waveforms"}
+VIEWS = {"maps": ViewKeys("Camera maps"), "waveforms": ViewKeys("Waveforms", ("level",))}
 CATALOGUES = Catalogues(
     [camera_runs("NectarCAMQM", [6001, 6002, 7001], start=1e9), camera_runs("NectarCAM2", [12])]
 )
@@ -97,13 +97,22 @@ def test_an_unknown_view_leads_to_the_default_one():
     assert "“Camera maps” is shown" in message
 
 
+def test_options_are_kept_by_the_view_that_knows_them():
+    address, _ = Address.parse({"view": "waveforms", "zoom": "3", "level": "module"})
+    assert address.options == (("level", "module"), ("zoom", "3"))
+    place, messages = resolve(address, CATALOGUES, VIEWS)
+    assert (place.options, messages) == ((("level", "module"),), ())
+    assert place.address().pairs()["level"] == "module"
+    assert resolve(Address(options=address.options), CATALOGUES, VIEWS)[0].options == ()
+
+
 def test_an_empty_database_has_no_place():
     assert resolve(Address("X", 1, "maps"), Catalogues(), VIEWS) == (None, ())
 
 
 @given(
     st.dictionaries(
-        st.sampled_from(["camera", "run", "follow", "view", "quantity", "x"]), st.text()
+        st.sampled_from(["camera", "run", "follow", "view", "quantity", "x", "level"]), st.text()
     )
 )
 def test_whatever_is_typed_leads_to_a_page(query):

@@ -49,7 +49,7 @@ def listed(writer: Writer, camera: str = "") -> dict:
 
 def test_nothing_was_ever_pulled(writer):
     assert state(writer) == PullState()
-    sign = PullState().sign(7200, NOW)
+    sign = PullState().sign(7200)
     assert (sign["at"], sign["outcome"], sign["failures"]) == (None, None, 0)
     assert listed(writer)["pull"] is None
     assert listed(writer)["rows"] == []
@@ -60,7 +60,7 @@ def test_only_what_waits_for_a_person_counts_as_in_quarantine(writer):
     writer.note_failure(failure(2, next_at=NOW + 60))
     writer.note_failure(failure(3, kind="removed"))
     assert state(writer) == PullState(None, 3, 1)
-    assert state(writer).sign(7200, NOW)["quarantined"] == 1
+    assert state(writer).sign(7200)["quarantined"] == 1
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_pull_in_words(writer, code, error, outcome, words):
     counts = {"stored": 12, "failed": 0, "in quarantine": 1}
     writer.note_pull(Pull(NOW - 60, NOW - 50, ("root://a//b",), counts, code, error, "host"))
     pull = listed(writer)["pull"]
-    assert pull["outcome"] == outcome == state(writer).sign(1, NOW)["outcome"]
+    assert pull["outcome"] == outcome == state(writer).sign(1)["outcome"]
     assert words in pull["exit"]
     assert pull["counts"] == [["stored", 12], ["in quarantine", 1]]
     assert (pull["started"], pull["finished"]) == (NOW - 60, NOW - 50)

@@ -48,7 +48,8 @@ class FirstView(View):
         return [QuantityChoice(e.name, e.name, "all", e.unavailable is None, None) for e in entries]
 
     @classmethod
-    def load(cls, snapshot, header, quantity):
+    def load(cls, snapshot, header, ask):
+        quantity = ask.quantity
         cls.gate.wait(10)
         cls.loads.append((header.run, quantity))
         if quantity == "NONE":

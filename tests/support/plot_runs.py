@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dqm_app.catalogues import Catalogues
 from dqm_app.plots.pixels import PixelSource
 from dqm_app.theme import themes
 from dqm_app.views import View, ViewContext
+from dqm_app.views.base import Ask
 from dqm_db.content import Kind, Quantity, RunContent
 from dqm_db.reader import Snapshot
 from dqm_db.storage import Database
@@ -86,10 +88,14 @@ def a_context(database: Database, theme: str = "light") -> tuple[ViewContext, Fe
     return ViewContext(themes()[theme], PixelSource(), fetches), fetches
 
 
-def load_view(database: Database, view: type[View], run: int, quantity: str | None = None) -> Any:
+def load_view(
+    database: Database, view: type[View], run: int, quantity: str | None = None, **options: str
+) -> Any:
     """What *view* loads of a sample run."""
     with database.snapshot() as snapshot:
-        return view.load(snapshot, snapshot.header("NectarCAMQM", run), quantity)
+        runs = Catalogues().renewed(snapshot)["NectarCAMQM"]
+        ask = Ask(run, quantity, runs, options)
+        return view.load(snapshot, snapshot.header("NectarCAMQM", run), ask)
 
 
 def same(found: Sequence[float] | NDArray, expected: Sequence[float] | NDArray) -> bool:
