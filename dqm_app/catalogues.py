@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dqm_db.catalogue import COLUMNS
 from dqm_db.reader import Snapshot
 
-SHOWN_COLUMNS = ("run", "start", "events", "absent_modules", "bad_pixels")
+SHOWN_COLUMNS = ("run", "start", "events", "absent_modules", "bad_pixels", "verdict")
 _SERIALS = itertools.count(1)
 VERSION_COLUMNS = ("sha256", "adler32", "ingested_at", "parser_version")
 
@@ -79,6 +79,19 @@ class CameraRuns:
         """When the newest run started, Unix seconds UTC; minus infinity when it is not known."""
         start = float(self._columns["start"][-1])
         return start if np.isfinite(start) else -np.inf
+
+    @property
+    def newest_at(self) -> float | None:
+        """When the newest run ended, else started, Unix seconds UTC; None when neither is known."""
+        times = (float(self._columns[name][-1]) for name in ("end", "start"))
+        return next((time for time in times if np.isfinite(time)), None)
+
+    def verdict(self, run: int) -> int | None:
+        """Status of *run* (``dqm_db.checks.Status``); None when it is unknown or was not judged."""
+        if run not in self:
+            return None
+        status = int(self._columns["verdict"][np.searchsorted(self._runs, run)])
+        return status if status >= 0 else None
 
     def nearest(self, run: int) -> int:
         """The run whose number is closest to *run*; of two, the older one."""

@@ -12,7 +12,7 @@ import enum
 import logging
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,9 +63,9 @@ class ReplicaState:
     changed_at: float | None = None
 
     @property
-    def alarm(self) -> tuple[Level, float | None, float | None]:
-        """What matters of it at once."""
-        return self.level, self.behind_since, self.silent_since
+    def alarm(self) -> Hashable:
+        """What pages must be told of at once."""
+        return self.level, self.behind_since, self.silent_since, self.changed_at is None
 
     def sign(self) -> dict[str, Any]:
         """The state for JSON."""
@@ -75,6 +75,9 @@ class ReplicaState:
             "silent_since": self.silent_since,
             "changed_at": self.changed_at,
         }
+
+
+_NO_NEWS = ReplicaState(changed_at=0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,5 +251,5 @@ class ReplicaWatch:
     def _compare(self) -> None:
         before, state = self.state, self._lag.state(time.time(), pulled=self._pulled())
         self.state = state
-        if state is not None and (before is None or before.alarm != state.alarm):
+        if state is not None and state.alarm != (before or _NO_NEWS).alarm:
             self._changed()

@@ -9,7 +9,9 @@
     camera, run    what is shown; null before anything was
     older, newer   neighbouring runs, the nearest first
     newest         number of the newest run of the camera; total: how many there are
+    newest_at      when that ended, else started, Unix seconds UTC; newest_verdict: its status
     header         the facts of the run, see `dqm_app.header`; null before a run was shown
+    verdict        status of the run, see `dqm_app.verdicts`; null when it was not judged
     view           name of the view in front; quantity: what it shows
     unavailable    why the view has nothing to show, or null
 """
@@ -246,8 +248,11 @@ class Session:
             "older": [],
             "newer": [],
             "newest": None,
+            "newest_at": None,
+            "newest_verdict": None,
             "total": 0,
             "header": None,
+            "verdict": None,
             "view": None,
             "quantity": None,
             "unavailable": None,
@@ -271,7 +276,15 @@ class Session:
         runs = self._service.catalogues.get(place.camera)
         if runs is not None:
             older, newer = runs.neighbours(place.run, NEIGHBOURS)
-            described |= {"older": older, "newer": newer, "newest": runs.newest, "total": len(runs)}
+            described |= {
+                "older": older,
+                "newer": newer,
+                "newest": runs.newest,
+                "newest_at": runs.newest_at,
+                "newest_verdict": runs.verdict(runs.newest),
+                "total": len(runs),
+                "verdict": runs.verdict(place.run),
+            }
         choices = VIEWS[place.view].quantities(shown.quantities)
         self._page.update(
             quantities=json.dumps(

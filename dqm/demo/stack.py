@@ -85,6 +85,7 @@ class Stack:
             "serve",
             {
                 "DQM_DB_URL": self.replica_url,
+                "DQM_PRIMARY_ZEO": f"{LOOPBACK}:{self.ports.primary}",
                 "DQM_SERVE_ADDRESS": LOOPBACK,
                 "DQM_SERVE_PORT": str(self.ports.dashboard),
                 "DQM_NUM_PROCS": str(num_procs),

@@ -6,6 +6,7 @@ import { settled, start } from "./connection.js";
 import "./header.js";
 import "./runs.js";
 import "./controls.js";
+import "./freshness.js";
 import "./keyboard.js";
 import { complete } from "./views.js";
 

@@ -2,7 +2,8 @@
 
 import { ask, go, href, inView, onAsk, pending, shown, wanted } from "./address.js";
 import { listen } from "./bridge.js";
-import { ago, clock, count } from "./format.js";
+import { clock } from "./format.js";
+import { words } from "./verdicts.js";
 
 const get = (id) => document.getElementById(id);
 const [camera, quantity, field, links] = ["camera", "quantity", "quantity-field", "view-list"].map(get);
@@ -111,7 +112,10 @@ listen("state", (state) => {
     reason.hidden = state.unavailable === null;
     reason.textContent = state.unavailable ?? "";
     section.classList.toggle("empty", state.unavailable !== null);
-    document.title = `Run ${state.run} · ${state.camera} · NectarCAM DQM`;
+    // in front, where it is seen in the tab of another page
+    const { key, sign } = words(state.verdict);
+    const alarm = key === "bad" || key === "warning" ? `${sign} ` : "";
+    document.title = `${alarm}Run ${state.run} · ${state.camera} · NectarCAM DQM`;
   }
   nothing.hidden = state.run !== null;
 });
@@ -129,62 +133,6 @@ listen("health", ({ state, since, text }) => {
   const when = state === "down" ? ` Since ${clock(since)} UTC.` : "";
   database.textContent = down ? `${text}${when}${kept} The page goes on by itself when it can.` : "";
   nothing.textContent = text || "Nothing to show yet.";
-});
-
-// ---- the last pull: how long ago, whether it is late or failed, and how much is in quarantine ----
-// here and not in a file of its own, since each file more delays every page
-
-const MINUTE = 60;
-const VERBS = { ok: "Pulled", partly: "Pulled in part", stopped: "Pull stopped", failed: "Pull failed" };
-const sign = get("pull");
-const [stored, age] = sign.children; // each a number or time and words, which narrow pages hide
-let pull = null;
-let ahead = 0; // seconds by which the server's clock is ahead of this one
-let timer;
-
-/** Seconds since the last pull ended, by the server's clock. */
-export function pullAge() {
-  return Math.max(0, Date.now() / 1000 + ahead - pull.at);
-}
-
-/** Whether there was no pull for too long. */
-export function isLate() {
-  return pull.at !== null && pullAge() > pull.stale;
-}
-
-function showPull() {
-  clearTimeout(timer);
-  const { at, outcome, failures, quarantined } = pull;
-  hide(sign, at === null && failures === 0);
-  hide(age, at === null);
-  hide(stored, quarantined === 0 && at !== null);
-  write(stored, quarantined > 0, count(quarantined || failures), quarantined ? "in quarantine" : "not stored");
-  if (at === null) return;
-  write(age, outcome !== "ok" || isLate(), VERBS[outcome], ago(pullAge()));
-  timer = setTimeout(showPull, 1000 * (MINUTE - pullAge() % MINUTE)); // when the text may change
-}
-
-// only what changes, so that no frame is drawn for nothing
-function hide(part, hidden) {
-  if (part.hidden !== hidden) part.hidden = hidden;
-}
-
-function write(part, alert, ...texts) {
-  part.classList.toggle("alert", alert);
-  texts.forEach((text, at) => {
-    const { [at]: child } = part.children;
-    if (child.textContent !== text) child.textContent = text;
-  });
-}
-
-listen("pull", (state) => {
-  pull = state;
-  ahead = pull.now - Date.now() / 1000;
-  showPull();
-});
-sign.addEventListener("click", async () => {
-  const { open } = await import("./failures.js"); // which few look at
-  open();
 });
 
 // ---- what the controls do ----

@@ -3,7 +3,7 @@
 // again while it is open when something has changed.
 
 import { listen, send } from "./bridge.js";
-import { isLate, pullAge } from "./controls.js";
+import { isLate, pullAge } from "./freshness.js";
 import { ago, count, date, duration, plural, UNKNOWN } from "./format.js";
 import { element, text } from "./html.js";
 

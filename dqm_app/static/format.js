@@ -35,12 +35,16 @@ export function duration(seconds) {
   return `${Math.floor(whole / 3600)} h ${pad(Math.floor((whole % 3600) / 60))} min`;
 }
 
-/** Seconds as "just now", "3 min ago", "2 h ago" or "5 days ago", rounded down. */
+/** Seconds as "3 min", "2 h" or "5 days", rounded down. */
+export function lasting(seconds) {
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h`;
+  return `${count(Math.floor(seconds / 86_400))} days`;
+}
+
+/** The same as "just now" or "3 min ago". */
 export function ago(seconds) {
-  if (seconds < 60) return "just now";
-  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
-  if (seconds < 172_800) return `${Math.floor(seconds / 3600)} h ago`;
-  return `${count(Math.floor(seconds / 86_400))} days ago`;
+  return seconds < 60 ? "just now" : `${lasting(seconds)} ago`;
 }
 
 export function bytes(value) {

@@ -1,18 +1,37 @@
 // The strip with the facts of the run, always visible above the views.
 
+import { go, href, inView } from "./address.js";
 import { listen } from "./bridge.js";
 import { UNKNOWN, bytes, clock, count, date, duration, plural } from "./format.js";
+import { badge } from "./verdicts.js";
 
 const strip = document.getElementById("facts");
+const REASONS = "overview"; // the view that says why
 let written = null;
 
 listen("state", (state) => {
-  const text = JSON.stringify(state.header);
+  const text = JSON.stringify([state.header, state.verdict]);
   if (text === written) return;
   written = text;
-  const facts = state.header === null ? [] : describe(state.header);
+  const facts = state.header === null ? [] : [judged(state.verdict), ...describe(state.header)];
   strip.replaceChildren(...facts);
 });
+
+// leads to the reasons
+function judged(verdict) {
+  const box = element("div", null, "fact judged");
+  const link = element("a");
+  link.id = "verdict";
+  link.href = href(inView(REASONS));
+  link.append(badge(verdict));
+  link.addEventListener("click", (event) => {
+    if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    go({ view: REASONS });
+  });
+  box.append(element("span", "Verdict", "label"), link);
+  return box;
+}
 
 function describe(header) {
   const { events } = header;

@@ -3,6 +3,7 @@
 import { follows, go, onAsk, shown, wanted } from "./address.js";
 import { listen, send } from "./bridge.js";
 import { count, date } from "./format.js";
+import { badge, mark } from "./verdicts.js";
 
 const get = (id) => document.getElementById(id);
 const [button, older, newer, follow, hint] = ["run", "older", "newer", "follow", "new-run"].map(get);
@@ -69,7 +70,7 @@ listen("runs", (answer) => {
   }
 });
 
-function option([run, start, events, absent, bad], index) {
+function option([run, start, events, absent, bad, verdict], index) {
   const row = document.createElement("div");
   row.role = "option";
   row.id = `run-option-${index}`;
@@ -79,6 +80,9 @@ function option([run, start, events, absent, bad], index) {
     cell.textContent = text;
     row.append(cell);
   }
+  const cell = document.createElement("span");
+  cell.append(badge(verdict));
+  row.append(cell);
   return row;
 }
 
@@ -140,7 +144,15 @@ listen("state", (state) => {
   follow.setAttribute("aria-pressed", String(any && follows()));
   const news = any && !follows() && state.newest > newestSeen(state);
   hint.hidden = !news;
-  if (news) hint.textContent = `Run ${state.newest} is new`;
+  if (news) {
+    const judged = state.newest_verdict === null ? [] : [mark(state.newest_verdict)];
+    const word = document.createElement("span");
+    word.className = "word"; // which narrow pages hide
+    word.textContent = "Run ";
+    const text = document.createElement("span");
+    text.append(word, `${state.newest} is new`);
+    hint.replaceChildren(...judged, text);
+  }
   if (!picker.hidden) search(kept ?? rows[active]?.[0] ?? null);
 });
 

@@ -71,7 +71,7 @@ def test_more_matches_than_are_wanted_are_counted():
 
 
 def test_unknown_values_are_none():
-    assert camera_runs("C", [1]).search("", 1).rows == [[1, None, 100, 0, None]]
+    assert camera_runs("C", [1]).search("", 1).rows == [[1, None, 100, 0, None, None]]
 
 
 def test_a_replaced_run_has_another_identity(file_settings):

@@ -123,6 +123,10 @@ class Page:
         self.service.session_closed(self.context.id)
 
 
+def freshness(page: Page) -> dict:
+    return json.loads(page.page.freshness)
+
+
 @pytest.fixture
 def writer(file_settings) -> Iterator[Writer]:
     with open_writer(file_settings) as writer:
@@ -406,24 +410,24 @@ def test_a_heartbeat_of_cron_changes_the_sign_of_the_pull_and_nothing_else(brows
         page, other = Page(service), Page(service)
         await page.show(run=6001)
         await other.show()
-        assert page.page.pull == "", "there was no pull"
+        assert freshness(page)["pull"]["at"] is None, "there was no pull"
         sent = []
-        for name in ("state", "quantities", "health", "pull", "failures"):
+        for name in ("state", "quantities", "health", "freshness", "failures"):
             page.page.on_change(name, lambda name, _old, _new: sent.append(name))
         loads, snapshots = len(FirstView.loads), database.snapshots
         for number in range(1, 4):
             writer.note_pull(Pull(number, number + 1.0, exit_code=1))
             await until(lambda: len(sent) == number)  # noqa: B023
         await asyncio.sleep(0.05)
-        assert sent == ["pull"] * 3
+        assert sent == ["freshness"] * 3
         assert len(FirstView.loads) == loads
         assert database.snapshots <= snapshots + 6, "two a transaction, for all pages together"
-        for sign in (json.loads(page.page.pull), json.loads(other.page.pull)):
+        for sign in (freshness(page)["pull"], freshness(other)["pull"]):
             assert (sign["at"], sign["outcome"], sign["quarantined"]) == (4.0, "partly", 0)
             assert sign["stale"] == SETTINGS.pull_stale
         later = Page(service)
         await later.show(run=6001)
-        assert json.loads(later.page.pull)["at"] == 4.0
+        assert freshness(later)["pull"]["at"] == 4.0
 
     browse(scenario)
 
@@ -435,8 +439,7 @@ def test_failures_are_sent_when_they_are_asked_for(browse, writer):
     async def scenario(service, database, _gate):
         page = Page(service)
         await page.show(run=6001)
-        await until(lambda: page.page.pull != "")
-        assert json.loads(page.page.pull)["quarantined"] == 2
+        await until(lambda: freshness(page)["pull"]["quarantined"] == 2)
         assert page.page.failures == ""
 
         async def ask(seq: int, camera: str) -> dict:

@@ -99,7 +99,7 @@ class DashboardPage:
 
     def wait_for_run(self, run: int) -> Self:
         """Wait until the page shows *run*, however that comes about."""
-        self.wait_for(f'document.title.startsWith("Run {run} ")')
+        self.wait_for(f'document.title.includes("Run {run} ")')
         return self.settled()
 
     @property

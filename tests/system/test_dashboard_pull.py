@@ -26,12 +26,12 @@ STALE = 3600.0
 FOLDER = "root://storage.example.org:1094//ctao/user/n/nectarcam/" + "a-rather-long-folder/" * 12
 BARS = """
 () => Object.fromEntries([...document.querySelectorAll(".bar > :not(.grow), #facts, main")]
-  .filter((part) => part.id !== "pull" && part.offsetWidth > 0)
+  .filter((part) => part.id !== "fresh" && part.offsetWidth > 0)
   .map((part) => [part.id || part.className, JSON.stringify(part.getBoundingClientRect())]))
 """
 WATCH = """
 () => {
-  const sign = document.getElementById("pull");
+  const sign = document.getElementById("fresh");
   globalThis.seen = { models: [], nodes: [] };
   Bokeh.documents.at(-1).on_change(({ model, attr }) => {
     if (attr !== "heartbeat") seen.models.push(`${model?.name}.${attr}`);
@@ -139,7 +139,7 @@ def test_pulls_and_failures_reach_the_open_page_and_change_nothing_else(browser,
         for minutes in (3, 4, 5):
             system.pull(ago=60 * minutes + 2)
             page.wait_for(f'{WORDS}.includes("{minutes} min")')
-        assert page.page.evaluate("seen") == {"models": ["page.pull"] * 4, "nodes": []}
+        assert page.page.evaluate("seen") == {"models": ["page.freshness"] * 4, "nodes": []}
 
         system.fail(failure(8001), failure(12, OTHER), failure(8003, next_at=time.time() + 900))
         page[STORED].wait_for()
@@ -154,7 +154,7 @@ def test_pulls_and_failures_reach_the_open_page_and_change_nothing_else(browser,
             assert writer.forget_failure(CAMERA, 8001)
             assert writer.forget_failure(OTHER, 12)
         page[STORED].wait_for(state="hidden")
-        assert set(page.page.evaluate("seen.models")) == {"page.pull"}
+        assert set(page.page.evaluate("seen.models")) == {"page.freshness"}
         assert page.errors == []
 
 
