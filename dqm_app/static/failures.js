@@ -62,7 +62,7 @@ function ask() {
   send({ failures: JSON.stringify({ seq: sequence, camera: camera.value }) });
 }
 
-for (const property of ["pull", "health"]) listen(property, () => { if (dialog.open) ask(); });
+for (const property of ["freshness", "health"]) listen(property, () => { if (dialog.open) ask(); });
 
 listen("failures", (answer) => {
   if (answer.seq !== sequence) return;
