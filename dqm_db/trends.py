@@ -11,7 +11,7 @@ those blocks are void. So a block is never rewritten, and late runs need no plac
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,17 +96,23 @@ def read_trend(
     return runs, np.array([found[run] for run in runs.tolist()], np.float64)
 
 
-def read_row(trends: Trends, run: int) -> dict[str, dict[str, float]] | None:
-    """The statistics of one run, or None when it has none; NaN values are left out."""
+def read_row(
+    trends: Trends, run: int, quantities: Collection[str] | None = None
+) -> dict[str, dict[str, float]] | None:
+    """The statistics of one run, or None when it has none; NaN values are left out.
+
+    Of *quantities* only, when given: a folded row is read record by record, one per quantity.
+    """
     row = trends.tail.get(run)
     if row is not None:
         values = unpack_bytes(row.values)
-        return _nested(zip(_names(trends), values.tolist(), strict=False))
+        named = zip(_names(trends), values.tolist(), strict=False)
+        return _nested(each for each in named if quantities is None or each[0][0] in quantities)
     for index in reversed(range(trends.deleted.get(run, 0), len(trends.blocks))):
         block = trends.blocks[index]
         places = np.flatnonzero(unpack_bytes(block.runs) == run)
         if len(places):
-            return _nested(_block_row(block, int(places[-1])))
+            return _nested(_block_row(block, int(places[-1]), quantities))
     return None
 
 
@@ -118,14 +124,19 @@ def read_names(trends: Trends) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _block_row(block: TrendBlock, place: int) -> Iterator[tuple[Column, float]]:
-    for quantity, stored in block.quantities.items():
+def _block_row(
+    block: TrendBlock, place: int, quantities: Collection[str] | None
+) -> Iterator[tuple[Column, float]]:
+    for quantity in block.quantities if quantities is None else quantities:
+        stored = block.quantities.get(quantity)
+        if stored is None:
+            continue
         column = unpack_bytes(stored.values)[:, place].tolist()
         for statistic, value in zip(stored.statistics, column, strict=True):
             yield (quantity, statistic), value
 
 
-def _nested(values: Iterator[tuple[Column, float]]) -> dict[str, dict[str, float]]:
+def _nested(values: Iterable[tuple[Column, float]]) -> dict[str, dict[str, float]]:
     nested: dict[str, dict[str, float]] = {}
     for (quantity, statistic), value in values:
         if not np.isnan(value):

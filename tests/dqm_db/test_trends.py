@@ -70,3 +70,15 @@ def test_folding_takes_the_oldest_rows_and_keeps_the_rest():
     assert list(stored.tail) == [9]
     assert len(stored.blocks) == 1
     assert trends.read_trend(stored, "A", "x")[1].tolist() == [1, 3, 5, 7, 9]
+
+
+@pytest.mark.parametrize("folded", [True, False])
+def test_a_row_can_be_read_in_part(folded):
+    stored = Trends()
+    for run in range(1, 5):
+        trends.put_row(stored, run, {"A": {"x": run, "y": 2.0}, "B": {"z": run}})
+    if folded:
+        trends.fold(stored)
+    assert trends.read_row(stored, 3, ["B", "NONE"]) == {"B": {"z": 3.0}}
+    assert trends.read_row(stored, 3, []) == {}
+    assert trends.read_row(stored, 9, ["B"]) is None
