@@ -22,7 +22,15 @@ from bokeh.models.annotations import ColorBar
 
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.options import plot_options
-from dqm_app.plots.pixels import GOOD, NO_VALUE, NOTHING, PixelValues, show_pixels, widened
+from dqm_app.plots.pixels import (
+    GOOD,
+    NO_VALUE,
+    NOTHING,
+    PixelValues,
+    pixel_table,
+    show_pixels,
+    widened,
+)
 from dqm_app.plots.tips import tip
 from dqm_app.theme import Theme
 from dqm_db.content import N_PIXELS
@@ -125,6 +133,7 @@ class CameraMap(PlotFrame):
         self._ticks.min_interval = 1 if data.unit in plot_options().counts else 0
         self.title.text = data.title
         self.hover.tooltips = pixel_tooltips(data)
+        self.offer(f"Map: {data.title}", pixel_table(self.source, data), quantity=data.quantity)
         # where none has a value, the words say it
         self._mark(data.flagged, (data.state == NO_VALUE) & (not data.nothing))
 
@@ -148,6 +157,7 @@ class CameraMap(PlotFrame):
         """Show no values, and say why."""
         self.source.data.update({"value": np.full(N_PIXELS, np.nan, "<f4")})
         self.colour_bar.visible = False
+        self.offer("Map")
         self._mark(np.zeros(N_PIXELS, np.bool_), np.zeros(N_PIXELS, np.bool_))
         self.explain(reason)
 

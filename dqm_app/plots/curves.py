@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool, MultiLine
 
+from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import PlotFrame
 from dqm_app.plots.numbers import counted
 from dqm_app.plots.options import plot_options
@@ -105,6 +106,15 @@ class PickedCurves:
                 ("Value", f"$snap_y{{0.000}} {unit}"),
             ]
         )
+
+    def table(self, unit: str) -> Table:
+        """What is saved of them: a line per curve and position."""
+        columns = [
+            Column("id", self._noun),
+            Column("x", self._position.lower(), kind="list"),
+            Column("y", "value", unit, kind="list"),
+        ]
+        return Table(self.source, columns, f"picked {self._noun}s")
 
     def style(self, theme: Theme) -> None:
         """Take the series colours of *theme*."""

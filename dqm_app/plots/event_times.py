@@ -6,6 +6,7 @@ import numpy as np
 from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, Scatter, Step
 from numpy.typing import NDArray
 
+from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.tips import tip
 from dqm_app.plots.trigger import MILLISECONDS, UTC_HOVER
@@ -16,6 +17,7 @@ class EventTimesPlot(PlotFrame):
     """How often something had happened by each moment of the run."""
 
     def __init__(self, name: str, theme: Theme, noun: str) -> None:
+        self._noun = noun.lower()
         self.hover = HoverTool(
             visible=False,
             tooltips=tip([("Number", "@number"), ("Time", UTC_HOVER)]),
@@ -45,6 +47,7 @@ class EventTimesPlot(PlotFrame):
         time: NDArray[np.float64],
         count: int,
         run: tuple[float | None, float | None],
+        quantity: str | None = None,
     ) -> None:
         """Show when it happened.
 
@@ -58,12 +61,16 @@ class EventTimesPlot(PlotFrame):
             How often it happened in all.
         run : tuple of float or None
             First and last event of the run, which is shown whole.
+        quantity : str, optional
+            EXTNAME of the times.
         """
         self.explain(None)
         self.title.text = title
         # thinned times are spread evenly, the first and the last among them
         number = np.linspace(1, count, time.size) if time.size else np.empty(0)
         self.source.data = {"time": time * MILLISECONDS, "number": np.rint(number)}
+        columns = [Column("time", "time", kind="utc"), Column("number", f"{self._noun} so far")]
+        self.offer("Times", Table(self.source, columns), quantity=quantity)
         known = [moment for moment in run if moment is not None]
         known += [float(time.min()), float(time.max())] if time.size else []
         if known:
@@ -77,6 +84,7 @@ class EventTimesPlot(PlotFrame):
         """Show nothing, and say why."""
         self.title.text = title
         self.source.data = {"time": np.empty(0), "number": np.empty(0)}
+        self.offer("Times")
         self.explain(reason)
 
     def style(self) -> None:

@@ -39,6 +39,7 @@ from bokeh.models.ranges import Range
 from bokeh.models.renderers import GlyphRenderer
 from bokeh.models.tools import Drag, Tap
 
+from dqm_app.plots.export import Table, offered
 from dqm_app.theme import Theme
 
 AxisType = Literal["linear", "log", "utc", "none"]
@@ -74,7 +75,8 @@ class AxisSpec:
 class PlotFrame(ABC):
     """A figure with axes, grid, toolbar and a message.
 
-    Subclasses add their renderers and an ``update(...)`` with the data that they show.
+    Subclasses add their renderers and an ``update(...)`` with the data that they show, in which
+    they `offer` these for saving as CSV. Its picture every figure can give without that.
 
     Parameters
     ----------
@@ -161,6 +163,28 @@ class PlotFrame(ABC):
             self._message.update(text=_wrapped(reason or ""), visible=reason is not None)
             for drawn in self._scaffold:  # ticks of nothing would say something
                 drawn.visible = reason is None
+
+    def offer(
+        self,
+        title: str,
+        *tables: Table,
+        quantity: str | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        """Let the user save *tables*; every plot says so whenever it is updated.
+
+        Parameters
+        ----------
+        title : str
+            What the plot is, in the menu: a few words that differ from those of the others beside.
+        *tables : Table
+            None when there is nothing to save now.
+        quantity : str, optional
+            EXTNAME of what is shown, when that is not the quantity of the view.
+        notes : sequence of str
+            Lines for the head of the file.
+        """
+        self.figure.tags = [{"export": offered(title, tables, quantity, notes)}]
 
     def restyle(self, theme: Theme) -> None:
         """Take the colours and fonts of *theme*."""

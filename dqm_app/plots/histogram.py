@@ -17,6 +17,7 @@ from bokeh.models import (
 )
 from bokeh.models.annotations import BoxAnnotation, Span
 
+from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.numbers import alike, counted
 from dqm_app.plots.options import plot_options
@@ -122,6 +123,13 @@ class ValueHistogram(PlotFrame):
             "bad": bins.bad,
             "pixels": np.where(bins.bad > 0, total, np.nan),
         }
+        columns = [
+            Column("left", "from", data.unit),
+            Column("right", "to", data.unit),
+            Column("good", "good pixels"),
+            Column("bad", "bad pixels"),
+        ]
+        self.offer("Histogram", Table(self.source, columns), quantity=data.quantity)
         self.show_range(
             x=widened((float(bins.edges[0]), float(bins.edges[-1])), 0.02),
             y=(0.0, max(1.0, 1.08 * float(total.max()))),

@@ -20,7 +20,7 @@ from bokeh.models import (
 
 from dqm_app.plots.camera_map import pixel_tooltips
 from dqm_app.plots.frame import AxisSpec, PlotFrame
-from dqm_app.plots.pixels import ABSENT, NO_VALUE, NOTHING, PixelValues, widened
+from dqm_app.plots.pixels import ABSENT, NO_VALUE, NOTHING, PixelValues, pixel_table, widened
 from dqm_app.theme import Theme
 from dqm_db.content import N_PIXELS, PIXELS_PER_MODULE
 
@@ -102,6 +102,7 @@ class PixelScatter(PlotFrame):
     def update(self, data: PixelValues) -> None:
         """Show *data*, which the map has already put into the common source."""
         self.explain(NOTHING if data.nothing else None)
+        self.offer("Values by pixel id", pixel_table(self.source, data), quantity=data.quantity)
         self.y_axis.axis_label = _axis_label(data)
         self.hover.tooltips = pixel_tooltips(data)
         self.show_range(y=widened(data.full, 0.06))

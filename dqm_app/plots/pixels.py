@@ -12,6 +12,7 @@ import numpy as np
 from bokeh.models import ColumnDataSource, Selection
 from numpy.typing import NDArray
 
+from dqm_app.plots.export import Column, Table
 from dqm_app.plots.options import plot_options
 from dqm_db.content import N_PIXELS, PIXELS_PER_MODULE
 from dqm_db.geometry import camera_geometry
@@ -232,6 +233,21 @@ def show_pixels(source: ColumnDataSource, data: PixelValues) -> None:
         changed["words"] = data.words
     if changed:
         source.data.update(changed)
+
+
+def pixel_table(source: ColumnDataSource, data: PixelValues) -> Table:
+    """What is saved of a source of `PixelSource` that shows *data*: one line per pixel."""
+    flagged = [Column("bad_fraction", "flagged bad", "fraction of events")] if data.mask else []
+    columns = [
+        Column("pixel", "pixel id"),
+        Column("module", "module"),
+        Column("x", "x", "m"),
+        Column("y", "y", "m"),
+        Column("value", "value", data.unit),
+        *flagged,
+        Column("words", "state"),
+    ]
+    return Table(source, columns)
 
 
 @functools.cache

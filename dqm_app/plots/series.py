@@ -17,6 +17,7 @@ from bokeh.models import (
 )
 from numpy.typing import NDArray
 
+from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.numbers import alike
 from dqm_app.plots.options import plot_options
@@ -135,6 +136,7 @@ class SeriesPlot(PlotFrame):
             "high": data.high,
             "mean": data.mean,
         }
+        self._offer(data)
         self._band.visible = bool(data.band)
         self.title.text = data.title
         self.x_axis.axis_label = data.position
@@ -156,6 +158,18 @@ class SeriesPlot(PlotFrame):
         self._band.glyph.update(fill_color=self.theme["band"], fill_alpha=0.6)
         self._line.glyph.line_color = self.theme["accent"]
         self._points.glyph.fill_color = self.theme["accent"]
+
+    def _offer(self, data: Series) -> None:
+        spread = [("low", "lowest"), ("mean", "mean"), ("high", "highest")]
+        columns = [
+            Column("index", data.position.lower()),
+            *(
+                Column(key, name, data.unit)
+                for key, name in (spread if data.band else [("mean", "value")])
+            ),
+        ]
+        notes = [data.band] if data.band else []
+        self.offer("Values", Table(self.source, columns), notes=notes)
 
 
 class Distribution(PlotFrame):
@@ -190,6 +204,12 @@ class Distribution(PlotFrame):
             "right": data.edges[1:],
             "count": data.counts,
         }
+        columns = [
+            Column("left", "from", data.unit),
+            Column("right", "to", data.unit),
+            Column("count", "values"),
+        ]
+        self.offer("Histogram", Table(self.source, columns))
         unit = f" {data.unit}" if data.unit else ""
         mean, median, std = alike(data.statistics[2], *data.statistics)
         self.title.text = (

@@ -9,6 +9,7 @@ from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, Line, Scatter
 from numpy.typing import NDArray
 
 from dqm_app.plots.curves import Curves, PickedCurves
+from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.legend import legend
 from dqm_app.plots.pixels import widened
@@ -84,6 +85,18 @@ class TemperatureTrend(PlotFrame):
             "low": data.low,
             "high": data.high,
         }
+        columns = [
+            Column("reading", "reading"),
+            Column("mean", "mean of the modules", data.unit),
+            Column("low", "coldest", data.unit),
+            Column("high", "hottest", data.unit),
+        ]
+        self.offer(
+            "Readings",
+            Table(self.source, columns, "camera"),
+            self.picked.table(data.unit),
+            quantity=data.quantity,
+        )
         self.title.text = data.title
         self.y_axis.axis_label = f"Temperature [{data.unit}]"
         self.hover.tooltips = tip(
@@ -108,6 +121,7 @@ class TemperatureTrend(PlotFrame):
         self.title.text = title
         self.source.data = {key: np.empty(0) for key in self.source.data}
         self.show_picked(None)
+        self.offer("Readings")
         self.explain(reason)
 
     def show_picked(self, curves: Curves | None) -> None:

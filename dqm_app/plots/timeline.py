@@ -9,6 +9,7 @@ import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool, Line, NumeralTickFormatter, Scatter, VArea
 from numpy.typing import NDArray
 
+from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.legend import legend
 from dqm_app.plots.thinning import Buckets
@@ -140,6 +141,15 @@ class TimelinePlot(PlotFrame):
             "high": data.high,
             "mean": data.mean,
         }
+        fraction = "fraction of pixels"
+        columns = [
+            Column("first", "first event"),
+            Column("last", "last event"),
+            Column("low", "lowest", fraction),
+            Column("mean", "mean", fraction),
+            Column("high", "highest", fraction),
+        ]
+        self.offer("Timeline", Table(self.source, columns))
         self.points.glyph.size = 4 if data.exact else 0
         self._band.visible = not data.exact
         self.legend.visible = not data.exact

@@ -9,6 +9,7 @@ from bokeh.models import BasicTicker, ColumnDataSource, HoverTool, Quad, Scatter
 from bokeh.models.ranges import Range
 from numpy.typing import NDArray
 
+from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.legend import legend
 from dqm_app.plots.options import plot_options
@@ -153,6 +154,13 @@ class TriggerTimes(PlotFrame):
     def update(self, events: TriggerEvents, negative: NegativeSteps) -> None:
         """Show a whole class, and set the ranges to it."""
         self.explain(None)
+        moment = [Column("time", "time", kind="utc"), Column("id", "event id")]
+        lag = Column("lag", "earlier than the event before by", "ms")
+        self.offer(
+            "Event ids over time",
+            Table(self.source, moment, "events"),
+            Table(self.negative, [*moment, lag], "negative time steps"),
+        )
         self.legend.visible = events.events > 0
         self.show_events(events)
         self.negative.data = {
@@ -231,6 +239,8 @@ class TriggerRate(PlotFrame):
     def show_part(self, data: Rate) -> None:
         """Show the rate of a part of the run; a reset goes back to the range of the whole."""
         self.explain(None if data.rate.size else "Too few events for a rate.")
+        columns = [Column("time", "middle of the bin", kind="utc"), Column("rate", "rate", "Hz")]
+        self.offer("Rate", Table(self.source, columns))
         self.source.data = {"time": data.time * MILLISECONDS, "rate": data.rate}
         self.show_height(_up_to(data.rate))
 
@@ -280,6 +290,12 @@ class TimeDifferences(PlotFrame):
             "right": edges[1:],
             "count": counts.astype("<i4"),
         }
+        columns = [
+            Column("left", "from", "s"),
+            Column("right", "to", "s"),
+            Column("count", "pairs of events"),
+        ]
+        self.offer("Time between events", Table(self.source, columns))
         if counts.size:
             self.show_range(
                 x=(float(edges[0]) / 1.2, float(edges[-1]) * 1.2),

@@ -8,6 +8,7 @@ import numpy as np
 from bokeh.models import ColumnDataSource, HoverTool, Line, VArea
 
 from dqm_app.plots.curves import Curves, PickedCurves
+from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.legend import legend
 from dqm_app.plots.pixels import widened
@@ -81,6 +82,19 @@ class WaveformPlot(PlotFrame):
             "low": data.low,
             "high": data.high,
         }
+        columns = [
+            Column("sample", "sample"),
+            Column("mean", "mean of the camera", data.unit),
+            Column("median", "median of the camera", data.unit),
+            Column("low", "2.5 % of the pixels below", data.unit),
+            Column("high", "2.5 % of the pixels above", data.unit),
+        ]
+        self.offer(
+            "Waveforms",
+            Table(self.source, columns, "camera"),
+            self.picked.table(data.unit),
+            quantity=data.quantity,
+        )
         self.title.text = data.title
         self.y_axis.axis_label = f"Mean over events [{data.unit}]"
         self.hover.tooltips = tip(

@@ -96,7 +96,7 @@ class PingPongView(View):
         elif not data.count:
             self.times.clear(title, "No ping-pong change in this run.")
         else:
-            self.times.update(title, data.times, data.dated, data.run)
+            self.times.update(title, data.times, data.dated, data.run, TIMES)
         values = data.pixels.values
         changed = np.flatnonzero(np.nan_to_num(values) > 0)
         modules = np.unique(changed // PIXELS_PER_MODULE)

@@ -1,0 +1,88 @@
+"""What of a plot can be saved as CSV; the browser writes the file from the columns that it has.
+
+A plot says so itself, in its ``update``, by `PlotFrame.offer`. Nothing else is needed: the menu of
+its view lists it, ``static/csv.js`` writes its files and ``static/png.js`` its picture.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from bokeh.models import ColumnDataSource
+
+ColumnKind = Literal["plain", "utc", "list"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of a file.
+
+    Attributes
+    ----------
+    key : str
+        Of the source.
+    name, unit : str
+        For people; the heading is ``name [unit]``.
+    kind : str
+        ``"plain"``: numbers or texts. ``"utc"``: milliseconds since 1970 in UTC, written as an ISO
+        date and as seconds. ``"list"``: every row of the source has an array, which becomes as many
+        rows of the file.
+    """
+
+    key: str
+    name: str
+    unit: str = ""
+    kind: ColumnKind = "plain"
+
+
+@dataclass(frozen=True)
+class Table:
+    """One file.
+
+    Attributes
+    ----------
+    source : ColumnDataSource
+    columns : sequence of Column
+        In the order of the file; those of the source that only serve the drawing are left out.
+    title : str
+        What it holds, where a plot has several, e.g. ``"picked pixels"``; else empty.
+    """
+
+    source: ColumnDataSource
+    columns: Sequence[Column]
+    title: str = ""
+
+
+def offered(
+    title: str, tables: Sequence[Table], quantity: str | None, notes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """What the browser has to know; JSON.
+
+    Parameters
+    ----------
+    title : str
+        Of the plot, in the menu.
+    tables : sequence of Table
+        Empty when there is nothing to save.
+    quantity : str or None
+        EXTNAME of what is shown; None: that of the view.
+    notes : sequence of str
+        Further lines for the head of the file, e.g. which runs are compared.
+    """
+    return {
+        "title": title,
+        "quantity": quantity,
+        "notes": list(notes),
+        "tables": [
+            {
+                "source": table.source.id,
+                "title": table.title,
+                "columns": [
+                    [column.key, column.name, column.unit, column.kind] for column in table.columns
+                ],
+            }
+            for table in tables
+        ],
+    }
