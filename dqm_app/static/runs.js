@@ -146,12 +146,7 @@ listen("state", (state) => {
   hint.hidden = !news;
   if (news) {
     const judged = state.newest_verdict === null ? [] : [mark(state.newest_verdict)];
-    const word = document.createElement("span");
-    word.className = "word"; // which narrow pages hide
-    word.textContent = "Run ";
-    const text = document.createElement("span");
-    text.append(word, `${state.newest} is new`);
-    hint.replaceChildren(...judged, text);
+    hint.replaceChildren(...judged, `Run ${state.newest} is new`);
   }
   if (!picker.hidden) search(kept ?? rows[active]?.[0] ?? null);
 });
