@@ -26,6 +26,17 @@ def test_an_unusable_value_names_its_variable(monkeypatch):
         load(DashboardSettings)
 
 
+def test_the_primary_is_an_address(monkeypatch):
+    assert load(DashboardSettings).primary is None
+    monkeypatch.setenv("DQM_PRIMARY_ZEO", "")
+    assert load(DashboardSettings).primary is None
+    monkeypatch.setenv("DQM_PRIMARY_ZEO", "[::1]:8100")
+    assert load(DashboardSettings).primary == ("::1", 8100)
+    monkeypatch.setenv("DQM_PRIMARY_ZEO", "zeo://dqm1:8100/")
+    with pytest.raises(ConfigurationError, match=r"DQM_PRIMARY_ZEO: .*not HOST:PORT"):
+        load(DashboardSettings)
+
+
 @pytest.mark.parametrize(
     ("address", "own"),
     [
