@@ -67,6 +67,10 @@ def install() -> None:
     importlib.import_module("ZODB.FileStorage.FileStorage").loads = load_extension  # type: ignore[attr-defined]
     ZODB.Connection.loads = load_extension
 
+    # "Connected", which names no client but ourselves, at every question of a monitor: dashboards
+    # ask every few seconds. Clients are logged by their handshake and when they leave.
+    logging.getLogger("ZEO.asyncio.base").setLevel(logging.WARNING)
+
 
 def leave_conflicts_to_clients(storage: Any) -> None:
     """Never resolve a conflict in the server, which would load both records.

@@ -161,6 +161,9 @@ def test_a_primary_that_does_not_answer_is_said_so(browser, system):
         assert page.page.evaluate(FRESH) == "ok"
         run = system.store()
         page.wait_for_run(run)
+        log = system.primary.text()
+        assert "received handshake" in log
+        assert "ZEO.asyncio.base Connected" not in log, "a line at every question fills the disk"
         assert page.errors == []
 
 
