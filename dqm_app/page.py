@@ -18,11 +18,18 @@ from dqm_app.verdicts import words
 from dqm_app.views import VIEWS
 
 BOKEHJS = "js/bokeh.min.js"  # without the bundles for widgets, tables, WebGL and MathJax
-SCRIPTS_ON_DEMAND = frozenset({"failures.js", "plots_contents.js", "plots_pointed.js"})
+SCRIPTS_ON_DEMAND = frozenset({"csv.js", "failures.js", "plots_contents.js", "plots_pointed.js"})
 """What a page loads when somebody asks for it."""
 SCRIPTS_OF_PLOTS = frozenset({"plots.js", "plots_picked.js", "plots_range.js", "plots_zoom.js"})
 """What views with figures need beside the scripts of every page."""
-SCRIPTS_OF_VIEWS: Mapping[str, frozenset[str]] = MappingProxyType({})
+SCRIPTS_OF_VIEWS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "runs": frozenset(
+            f"runs_{part}.js"
+            for part in ("table", "rows", "filter", "controls", "grid", "gaps", "calendar")
+        )
+    }
+)
 """What views without figures need instead; the table in static/views.js says the same."""
 _SERVICE = "dqm_service"
 

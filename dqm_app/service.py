@@ -23,6 +23,7 @@ from dqm_app.cache import ByteCache
 from dqm_app.catalogues import Catalogues
 from dqm_app.freshness import Freshness, ReplicaWatch
 from dqm_app.pulls import PullState, PullWatch
+from dqm_app.run_list import RunListFile
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import DatabaseUnavailable, DQMError, NoDataYet
 from dqm_db.reader import Snapshot
@@ -94,10 +95,13 @@ class Service:
     ----------
     catalogues : Catalogues
         As of the newest transaction seen; kept while the database is down.
+    run_list : RunListFile
+        What the settings name.
     """
 
     def __init__(self, settings: DashboardSettings, open_database: Callable[[], Database]) -> None:
         self.settings = settings
+        self.run_list = RunListFile(settings.run_list)
         self._health = Health(State.STARTING, time.time())
         self._slow_since: list[float] = []
         self.catalogues = Catalogues()

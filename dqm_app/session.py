@@ -221,7 +221,8 @@ class Session:
             view.locate(shown.place.run)
         else:
             # its data go along when the figures are sent for the first time
-            view = VIEWS[name](ViewContext(self._theme, self._pixels, self._fetch))
+            context = ViewContext(self._theme, self._pixels, self._fetch, self._service.run_list)
+            view = VIEWS[name](context)
             view.update(data)
             view.locate(shown.place.run)
             self._views[name] = view

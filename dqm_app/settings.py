@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -50,6 +51,9 @@ class DashboardSettings(BaseSettings):
         7200.0, gt=0, description="Seconds after which a page warns that the last pull is old."
     )
 
+    run_list: Path | None = Field(
+        None, description="File with the runs that were taken; what is not stored of them is shown."
+    )
     primary_zeo: str | None = Field(
         None,
         description="HOST:PORT where clients connect to the primary; when set, pages say how far "
@@ -71,6 +75,11 @@ class DashboardSettings(BaseSettings):
             except ConfigurationError as error:
                 raise ValueError(str(error)) from error
         return value or None
+
+    @field_validator("run_list", mode="before")
+    @classmethod
+    def _none_if_empty(cls, value: object) -> object:
+        return None if value == "" else value
 
     @field_validator("allowed_origins", mode="before")
     @classmethod

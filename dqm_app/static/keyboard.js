@@ -6,9 +6,10 @@ import { latest, openPicker, step } from "./runs.js";
 
 const dialog = document.getElementById("keys");
 const focus = (id) => () => document.getElementById(id).focus();
+const search = () => (document.getElementById("runs-text")?.checkVisibility() ? focus("runs-text")() : openPicker());
 
 const KEYS = [
-  [["/"], "Search runs", openPicker],
+  [["/"], "Search runs; in “Runs”, its table", search],
   [["[", "j"], "Older run", () => step(-1)],
   [["]", "k"], "Newer run", () => step(1)],
   [["l"], "Newest run, and follow", latest],

@@ -8,7 +8,9 @@
 import { doc } from "./bridge.js";
 
 // views that are plain HTML; all others have figures
-const SCRIPTS = {};
+const SCRIPTS = {
+  runs: "./runs_table.js",
+};
 const script = (view) => import(SCRIPTS[view] ?? "./plots.js");
 let attaching = Promise.resolve();
 

@@ -9,6 +9,7 @@ from dqm_app.views.base import NothingToShow, QuantityChoice, View, ViewContext
 from dqm_app.views.contents import ContentsView
 from dqm_app.views.maps import MapsView
 from dqm_app.views.pingpong import PingPongView
+from dqm_app.views.runs import RunsView
 from dqm_app.views.temperature import TemperatureView
 from dqm_app.views.timelines import TimelinesView
 from dqm_app.views.trigger import TriggerView
@@ -24,6 +25,7 @@ VIEWS: Mapping[str, type[View]] = MappingProxyType(
             TriggerView,
             TemperatureView,
             PingPongView,
+            RunsView,
             ContentsView,
         )
     }

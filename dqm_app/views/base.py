@@ -12,6 +12,7 @@ from bokeh.models.ui import UIElement
 
 from dqm_app.catalogues import CameraRuns
 from dqm_app.plots.pixels import PixelSource
+from dqm_app.run_list import RunListFile
 from dqm_app.theme import Theme
 from dqm_db.content import RunHeader
 from dqm_db.errors import DQMError
@@ -56,11 +57,14 @@ class ViewContext:
     pixels : PixelSource
         The pixels picked in this session.
     fetch : Fetch
+    run_list : RunListFile
+        The list of the runs that were taken, if the settings name one.
     """
 
     theme: Theme
     pixels: PixelSource
     fetch: Fetch
+    run_list: RunListFile = field(default_factory=lambda: RunListFile(None))
 
 
 @dataclass(frozen=True)

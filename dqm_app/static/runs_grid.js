@@ -1,0 +1,270 @@
+// The table itself: only the rows in sight are in the page. It is one stop of the Tab key; arrows
+// move within it, as `aria-activedescendant` tells.
+
+import { href, inView } from "./address.js";
+import { count } from "./format.js";
+import { element, perFrame } from "./html.js";
+import { COLUMNS } from "./runs_rows.js";
+import { badge } from "./verdicts.js";
+
+const ROW = 26; // px, as in runs_table.css
+const THIN = 20; // a gap
+const BEYOND = 8; // rows above and below those in sight
+const STEPS = { ArrowDown: 1, ArrowUp: -1 };
+
+export class Grid {
+  /**
+   * @param open called with the run that was chosen
+   * @param sort called with the key of the column whose heading was pressed
+   */
+  constructor({ open, sort, target }) {
+    this.open = open;
+    this.target = target; // the view that a run leads to
+    this.items = new Int32Array(0);
+    this.tops = new Float64Array(1);
+    this.pool = [];
+    this.front = null;
+    this.active = 0; // index of the item that has the focus
+    this.top = 0;
+    this.headings = new Map(COLUMNS.map(({ key, label, unit, title, right }) => [key, element("div", {
+      role: "columnheader", class: right ? "right" : "", title,
+    }, [element("button", { type: "button", click: () => sort(key) }, [
+      label, unit && element("small", {}, [unit]), element("span", { class: "arrow", "aria-hidden": "true" }),
+    ].filter(Boolean))])]));
+    this.body = element("div", { role: "rowgroup", class: "body" });
+    this.root = element("div", {
+      role: "grid", class: "runs-grid", tabindex: "0", "aria-label": "Runs", "aria-colcount": COLUMNS.length,
+      keydown: (event) => this.press(event), scroll: () => this.scrolled(), click: (event) => this.clicked(event),
+    }, [
+      element("div", { role: "rowgroup", class: "head" }, [
+        element("div", { role: "row", class: "row", "aria-rowindex": "1" }, [...this.headings.values()]),
+      ]),
+      this.body,
+    ]);
+    this.draw = perFrame(() => this.render());
+    new ResizeObserver(() => this.resized()).observe(this.root);
+  }
+
+  /** Show *items* (rows, and -1 - gap); `keep`: what is in sight stays where it is. */
+  show(rows, items, gaps, { by, down }, keep) {
+    const anchor = keep ? this.anchor() : null;
+    const focused = this.keyOf(this.active);
+    [this.rows, this.items, this.gaps] = [rows, items, gaps];
+    this.tops = new Float64Array(items.length + 1);
+    for (let at = 0; at < items.length; at += 1) this.tops[at + 1] = this.tops[at] + (items[at] < 0 ? THIN : ROW);
+    for (const [key, heading] of this.headings) {
+      if (key === by) heading.ariaSort = down ? "descending" : "ascending";
+      else heading.removeAttribute("aria-sort");
+    }
+    this.root.ariaRowCount = String(items.length + 1);
+    this.body.style.height = `${this.tops.at(-1)}px`;
+    const again = keep ? this.indexOf(focused) : 0;
+    this.active = Math.max(0, Math.min(again < 0 ? this.active : again, items.length - 1));
+    this.scrollTo(anchor === null ? 0 : this.topOf(anchor));
+    this.render();
+  }
+
+  /** Mark the run that the page is at. */
+  locate(run) {
+    this.front = run;
+    this.draw();
+  }
+
+  /** Bring a run into sight, and let the keys begin there. */
+  reveal(run) {
+    const at = this.indexOf({ run });
+    if (at < 0) return;
+    this.active = at;
+    const height = this.height();
+    if (this.tops[at] < this.top || this.tops[at + 1] > this.top + height) {
+      this.scrollTo(this.tops[at] - height / 2);
+    }
+    this.render();
+  }
+
+  /** The first item in sight and by how much it is scrolled out; null at the very top. */
+  anchor() {
+    if (this.top <= 0 || this.items.length === 0) return null;
+    const at = this.at(this.top);
+    return { ...this.keyOf(at), over: this.top - this.tops[at] };
+  }
+
+  /** Scroll to what `anchor` said. */
+  restore(anchor) {
+    this.scrollTo(this.topOf(anchor));
+    this.render();
+  }
+
+  topOf(anchor) {
+    const at = this.indexOf(anchor);
+    return at < 0 ? this.top : this.tops[at] + anchor.over;
+  }
+
+  keyOf(at) {
+    const item = this.items[at];
+    if (item === undefined) return null;
+    return item < 0 ? { gap: this.gaps.first[-1 - item] } : { run: this.rows.run[item] };
+  }
+
+  indexOf(key) {
+    if (key === null) return -1;
+    const item = key.run !== undefined ? this.rows.indexOf(key.run) : -1 - this.gaps.first.indexOf(key.gap);
+    return key.run !== undefined && item < 0 ? -1 : this.items.indexOf(item);
+  }
+
+  /** Index of the item at a height. */
+  at(height) {
+    let low = 0;
+    let high = this.items.length - 1;
+    while (low < high) {
+      const middle = (low + high + 1) >> 1;
+      if (this.tops[middle] <= height) low = middle;
+      else high = middle - 1;
+    }
+    return low;
+  }
+
+  // of the rows: the heading covers the upper end
+  height() {
+    return Math.max(ROW, this.root.clientHeight - this.body.offsetTop);
+  }
+
+  scrollTo(top) {
+    this.top = Math.max(0, Math.min(top, this.tops.at(-1) - this.height()));
+    this.root.scrollTop = this.top;
+  }
+
+  scrolled() {
+    if (this.root.clientHeight === 0) return; // hidden: nobody has scrolled
+    this.top = this.root.scrollTop;
+    this.draw();
+  }
+
+  // also when it comes back from being hidden, which forgets where it was
+  resized() {
+    if (this.root.clientHeight === 0) return;
+    this.root.scrollTop = this.top;
+    this.draw();
+  }
+
+  render() {
+    const first = Math.max(0, this.at(this.top) - BEYOND);
+    const last = Math.min(this.items.length - 1, this.at(this.top + this.height()) + BEYOND);
+    const wanted = Math.max(0, last - first + 1);
+    while (this.pool.length < wanted) this.pool.push(new Line());
+    for (let at = 0; at < wanted; at += 1) this.fill(this.pool[at], first + at);
+    if (this.body.childElementCount !== wanted) {
+      this.body.replaceChildren(...this.pool.slice(0, wanted).map((line) => line.node));
+    }
+    const seen = this.active >= first && this.active <= last && this.items.length > 0;
+    if (seen) this.root.setAttribute("aria-activedescendant", this.pool[this.active - first].node.id);
+    else this.root.removeAttribute("aria-activedescendant");
+  }
+
+  fill(line, index) {
+    const item = this.items[index];
+    line.place(index, this.tops[index], index === this.active);
+    if (item < 0) {
+      line.showGap(this.gaps.words(-1 - item));
+    } else {
+      const run = this.rows.run[item];
+      line.showRun(this.rows, item, run === this.front, () => href({ ...inView(this.target), run, follow: undefined }));
+    }
+  }
+
+  press(event) {
+    if (event.target !== this.root || event.ctrlKey || event.altKey || event.metaKey) return;
+    const page = Math.max(1, Math.floor(this.height() / ROW) - 1);
+    const steps = { ...STEPS, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity }[event.key];
+    if (steps !== undefined) this.move(this.active + steps);
+    else if (event.key === "Enter") this.choose(this.active);
+    else return;
+    event.preventDefault();
+  }
+
+  move(to) {
+    if (this.items.length === 0) return;
+    this.active = Math.max(0, Math.min(to, this.items.length - 1));
+    const [above, below] = [this.tops[this.active], this.tops[this.active + 1] - this.height()];
+    if (this.top > above) this.scrollTo(above);
+    else if (this.top < below) this.scrollTo(below);
+    this.draw();
+  }
+
+  clicked(event) {
+    const line = event.target.closest("[data-index]");
+    const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey; // the browser opens the link
+    if (line === null || elsewhere || String(getSelection())) return;
+    event.preventDefault();
+    this.active = Number(line.dataset.index);
+    this.choose(this.active);
+  }
+
+  choose(at) {
+    const item = this.items[at];
+    if (item === undefined || item < 0) return;
+    this.locate(this.rows.run[item]);
+    this.open(this.rows.run[item]);
+  }
+}
+
+let lines = 0;
+
+/** One line of the table, used again for other rows as they come into sight. */
+class Line {
+  constructor() {
+    this.cells = COLUMNS.map(({ key, right }) => element("span", { role: "gridcell", class: right ? `right of-${key}` : `of-${key}` }));
+    this.link = element("a", { tabindex: "-1" });
+    this.cells[COLUMNS.findIndex(({ key }) => key === "run")].append(this.link);
+    this.gap = element("span", { role: "gridcell", class: "words", "aria-colspan": COLUMNS.length });
+    this.node = element("div", { role: "row", class: "row", id: `runs-line-${lines++}` });
+    this.shown = null;
+  }
+
+  place(index, top, active) {
+    const { node } = this;
+    node.dataset.index = index;
+    node.ariaRowIndex = String(index + 2);
+    node.style.top = `${top}px`;
+    node.classList.toggle("active", active);
+  }
+
+  showGap([runs, why]) {
+    this.become("gap", [this.gap]);
+    this.node.removeAttribute("aria-current");
+    this.gap.replaceChildren(element("b", {}, [runs]), ` ${why}`);
+    this.gap.title = `${runs}: ${why}`;
+  }
+
+  showRun(rows, row, front, link) {
+    this.become("run", this.cells);
+    if (front) this.node.setAttribute("aria-current", "true");
+    else this.node.removeAttribute("aria-current");
+    COLUMNS.forEach(({ key, show }, at) => {
+      const value = rows.columns[key][row];
+      const cell = this.cells[at];
+      if (key === "run") {
+        this.link.textContent = show(value);
+        this.link.href = link();
+      } else if (key === "verdict") {
+        if (cell.dataset.value !== String(value)) cell.replaceChildren(badge(value));
+        cell.dataset.value = value;
+      } else {
+        cell.textContent = show(value);
+        cell.classList.toggle("some", value > 0);
+      }
+    });
+  }
+
+  become(kind, cells) {
+    if (this.shown === kind) return;
+    this.shown = kind;
+    this.node.classList.toggle("gap", kind === "gap");
+    this.node.replaceChildren(...cells);
+  }
+}
+
+/** "213 of 10,000 runs" */
+export function counted(matching, total) {
+  return matching === total ? `${count(total)} runs` : `${count(matching)} of ${count(total)} runs`;
+}
