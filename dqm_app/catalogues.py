@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqm_db.catalogue import COLUMNS
+from dqm_db.checks import Status
 from dqm_db.reader import Snapshot
 
 SHOWN_COLUMNS = ("run", "start", "events", "absent_modules", "bad_pixels", "verdict")
@@ -110,7 +111,7 @@ class CameraRuns:
     def last_good(self, run: int) -> int | None:
         """The newest run before *run* whose verdict is nothing to worry about; None without one."""
         verdicts = self._columns["verdict"][: int(np.searchsorted(self._runs, run))]
-        good = np.flatnonzero((verdicts >= 0) & (verdicts <= 1))
+        good = np.flatnonzero((verdicts >= Status.OK) & (verdicts <= Status.INFO))
         return int(self._runs[good[-1]]) if len(good) else None
 
     @property

@@ -13,6 +13,7 @@ import numpy as np
 from BTrees.IOBTree import IOBTree
 from numpy.typing import NDArray
 
+from dqm_db.checks import Verdict
 from dqm_db.codec import pack_record, unpack_record
 from dqm_db.content import RunHeader
 from dqm_db.model import CatalogueChunk
@@ -35,7 +36,8 @@ COLUMNS: Mapping[str, tuple[str, object]] = {
     "sha256": ("S64", b""),  # results file, hex
     "ingested_at": ("<f8", np.nan),  # unix s, UTC
     "parser_version": ("<i2", 0),
-    "verdict": ("<i1", -1),  # not judged
+    "verdict": ("<i1", -1),  # dqm_db.checks.Status; -1: not judged
+    "checked_at": ("<f8", np.nan),  # when it was judged, unix s, UTC
 }
 
 
@@ -66,9 +68,9 @@ def read_catalogue(chunks: IOBTree) -> Catalogue:
     return _merge([_unpack(chunk) for chunk in chunks.values()])
 
 
-def put_row(chunks: IOBTree, header: RunHeader) -> None:
-    """Insert or replace the row of a run."""
-    _rewrite(chunks, header.run, _row(header))
+def put_row(chunks: IOBTree, header: RunHeader, verdict: Verdict | None) -> None:
+    """Insert or replace the row of a run; *verdict* is None when it was not judged."""
+    _rewrite(chunks, header.run, _row(header, verdict))
 
 
 def drop_row(chunks: IOBTree, run: int) -> None:
@@ -98,7 +100,7 @@ def _rewrite(chunks: IOBTree, run: int, row: Mapping[str, NDArray] | None) -> No
         chunk.columns = packed
 
 
-def _row(header: RunHeader) -> dict[str, NDArray]:
+def _row(header: RunHeader, verdict: Verdict | None) -> dict[str, NDArray]:
     values = {
         "run": header.run,
         "start": header.times.start,
@@ -114,7 +116,8 @@ def _row(header: RunHeader) -> dict[str, NDArray]:
         "sha256": header.provenance.results_sha256.encode(),
         "ingested_at": header.provenance.ingested_at,
         "parser_version": header.provenance.parser_version,
-        "verdict": None,
+        "verdict": None if verdict is None else int(verdict.status),
+        "checked_at": None if verdict is None else verdict.checked_at,
     }
     return {
         name: np.array([default if values[name] is None else values[name]], dtype)

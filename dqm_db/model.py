@@ -15,6 +15,8 @@ are written into every record, and a class that is not found is read back as a b
           Trends.tail: IOBTree  run -> TrendRow          rows not folded yet
           Trends.blocks: IOBTree  index -> TrendBlock    256 folded rows
             TrendBlock.quantities: {quantity: TrendBlockQuantity}   statistics × rows
+        Camera.verdicts: IOBTree  run -> SmallRecord     what the checks say of each run
+        Camera.thresholds -> SmallRecord                 the thresholds that were applied last
       Root.ingestion: Ingestion                          what the puller remembers beside the runs
         Ingestion.pull -> SmallRecord                    the last pull
         Ingestion.failures: OOBTree  camera -> IOBTree  run -> SmallRecord   files not stored
@@ -65,6 +67,9 @@ class Camera(Persistent):
     """
 
     rebuild: Camera | None = None
+    # databases older than the checks have neither
+    verdicts: IOBTree | None = None
+    thresholds: SmallRecord | None = None
 
     def __init__(self, name: str) -> None:
         self.name: str = name

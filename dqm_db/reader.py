@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from ZODB.POSException import POSKeyError
 
-from dqm_db import ingestion, trends
+from dqm_db import ingestion, trends, verdicts
 from dqm_db.catalogue import Catalogue, read_catalogue
+from dqm_db.checks import Verdict
 from dqm_db.codec import PackedArray, unpack, unpack_bytes, unpack_record
 from dqm_db.content import N_PIXELS, Kind, Original, RunHeader, Statistics
 from dqm_db.errors import RunNotFound
@@ -148,6 +149,11 @@ class Snapshot:
         """Quantity -> statistic -> value of a run; of *quantities* only, which reads less."""
         self._run(camera, run)
         return trends.read_row(self._camera(camera).trends, run, quantities) or {}
+
+    def verdict(self, camera: str, run: int) -> Verdict | None:
+        """What the checks say of a run; None: it was never judged."""
+        self._run(camera, run)
+        return verdicts.read_verdict(self._camera(camera), run)
 
     def trend(
         self, camera: str, quantity: str, statistic: str

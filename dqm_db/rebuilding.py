@@ -15,7 +15,7 @@ from typing import TypeVar
 from numpy.typing import NDArray
 from ZODB.Connection import Connection
 
-from dqm_db import catalogue, trends
+from dqm_db import catalogue, trends, verdicts
 from dqm_db.codec import PackedArray, unpack, unpack_bytes, unpack_record
 from dqm_db.content import Kind, Quantity, RunHeader, Statistics
 from dqm_db.errors import DatabaseUnavailable
@@ -123,7 +123,8 @@ class _Change:
             new = _growing(camera)
             for row in rows:
                 if row.header is not None:
-                    catalogue.put_row(new.catalogue, row.header)
+                    verdict = verdicts.read_verdict(camera, row.run)
+                    catalogue.put_row(new.catalogue, row.header, verdict)
                 if row.statistics is not None:
                     trends.put_row(new.trends, row.run, row.statistics)
             return trends.needs_folding(new.trends)

@@ -18,7 +18,7 @@ from ZEO.Exceptions import ServerException
 from ZODB.Connection import Connection
 from ZODB.POSException import ConflictError, ReadOnlyError, StorageError
 
-from dqm_db import catalogue, ingestion, migrations, trends
+from dqm_db import catalogue, ingestion, migrations, trends, verdicts
 from dqm_db.content import LARGEST_RUN, Original, Provenance, RunContent, RunHeader
 from dqm_db.errors import (
     ConfigurationError,
@@ -144,7 +144,8 @@ class Writer:
                     f"{header.camera} run {header.run} is already stored; --force replaces it"
                 )
             camera.runs[header.run] = packed.make_run()
-            catalogue.put_row(camera.catalogue, header)
+            catalogue.put_row(camera.catalogue, header, None)
+            verdicts.drop_verdict(camera, header.run)
             trends.put_row(camera.trends, header.run, content.statistics)
             ingestion.drop_failure(root, header.camera, header.run)
             return trends.needs_folding(camera.trends)
@@ -175,6 +176,7 @@ class Writer:
             del found.runs[run]
             catalogue.drop_row(found.catalogue, run)
             trends.drop_row(found.trends, run)
+            verdicts.drop_verdict(found, run)
             if not found.runs:
                 del root.cameras[camera]
             if instead is not None:
@@ -197,7 +199,8 @@ class Writer:
             stored = found.runs[run]
             header = replace(unpack_header(stored.header), provenance=provenance)
             stored.header = pack_header(header)
-            catalogue.put_row(found.catalogue, header)
+            verdict = verdicts.read_verdict(found, run)
+            catalogue.put_row(found.catalogue, header, verdict)
 
         self.commit(f"confirm the source of {camera} run {run}", confirm)
 
