@@ -95,7 +95,7 @@ def change(writer: Writer, how: Callable[[Any], None]) -> None:
 def damage(camera: Any) -> None:
     """Lost, strange and wrong rows in the catalogue and in tail and blocks of the trends."""
     del camera.catalogue[6200 // 128]
-    catalogue.put_row(camera.catalogue, a_run(9999).header)
+    catalogue.put_row(camera.catalogue, a_run(9999).header, None)
     trends.put_row(camera.trends, 9999, {"GONE": {"mean": 1.0}})
     trends.put_row(camera.trends, 6003, {MAP: {"mean": -1.0}})
     trends.drop_row(camera.trends, 6004)
