@@ -3,12 +3,21 @@
 // Beside the keys that every view has there are options: those of the view in front, which its server
 // side knows (`View.options` in dqm_app/views/base.py), and those below, which only the page uses.
 
+import { checked } from "./address_values.js";
 import { listen, send } from "./bridge.js";
 
 const FIXED = ["camera", "run", "follow", "view", "quantity"];
-const OURS = ["pixels", "range", "filter"];
-const OF_QUANTITY = ["range"]; // of these, what means nothing for another quantity
+const OURS = ["pixels", "range", "zoom", "filter"];
+const OF_QUANTITY = ["range", "zoom"]; // of these, what means nothing for another quantity
+const OF_RUN = ["zoom"]; // and what means nothing for another run
 const GENERAL = ["camera", "run", "follow", "pixels"]; // what means the same in every view
+
+/** What could not be understood of the address, in words, until something else is asked for. */
+export let remarks = [];
+/** Whether the address came as a whole, opened or gone back to: then it says all that it does not name. */
+export let whole = true;
+/** How many addresses came so. */
+export let arrivals = 0;
 
 /** The address that was asked for last; with `follow`, or without `run`, of the newest run. */
 export let wanted = read();
@@ -45,6 +54,13 @@ export function go(change) {
   if ("quantity" in change && change.quantity !== wanted.quantity) {
     for (const key of OF_QUANTITY) if (!(key in change)) next[key] = undefined;
   }
+  if ("run" in change || "camera" in change) {
+    for (const one of [next, ...Object.values(left)]) {
+      for (const key of OF_RUN) if (!(key in change)) delete one[key];
+    }
+  }
+  remarks = [];
+  whole = false;
   const held = pending(); // a burst, e.g. a key held down, makes one entry in the history
   wanted = clean(next);
   history[held ? "replaceState" : "pushState"](SEEN, "", href(wanted));
@@ -75,11 +91,15 @@ export function ask() {
 }
 
 export function href(address) {
-  return `?${new URLSearchParams(clean(address))}`;
+  return `?${new URLSearchParams(clean(address))}`.replaceAll("%2C", ","); // lists stay readable
 }
 
 function read() {
-  return clean(Object.fromEntries(new URLSearchParams(location.search)));
+  const found = clean(Object.fromEntries(new URLSearchParams(location.search)));
+  remarks = checked(found);
+  whole = true;
+  arrivals += 1;
+  return found;
 }
 
 /** As texts, in the order of an address: what every view has, what this one has, what is ours. */

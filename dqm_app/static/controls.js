@@ -1,6 +1,6 @@
 // The other controls: camera, views, quantity, theme; and the words for what is wrong.
 
-import { ask, go, href, inView, onAsk, pending, shown, wanted } from "./address.js";
+import { ask, go, href, inView, onAsk, pending, remarks, shown, wanted } from "./address.js";
 import { listen } from "./bridge.js";
 import { clock } from "./format.js";
 import { words } from "./verdicts.js";
@@ -102,8 +102,8 @@ listen("state", (state) => {
   setBusy(false);
   camera.value = state.camera ?? "";
   quantity.value = state.quantity ?? "";
-  message.hidden = state.message === null;
-  message.textContent = state.message?.text ?? "";
+  message.textContent = [state.message?.text, ...remarks].filter(Boolean).join(" ");
+  message.hidden = message.textContent === "";
   message.classList.toggle("alert", state.message?.level === "error");
   if (state.view !== null) {
     showView(state.view);

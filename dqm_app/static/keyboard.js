@@ -2,6 +2,7 @@
 
 import { go } from "./address.js";
 import { stepQuantity, toggleTheme, views } from "./controls.js";
+import { copyLink } from "./copy_link.js";
 import { latest, openPicker, step } from "./runs.js";
 
 const dialog = document.getElementById("keys");
@@ -17,6 +18,7 @@ const KEYS = [
   [[".", "n"], "Next quantity", () => stepQuantity(1)],
   [["c"], "Choose the camera", focus("camera")],
   [["q"], "Choose the quantity", focus("quantity")],
+  [["y"], "Copy the link to exactly this", copyLink],
   [["t"], "Light or dark", toggleTheme],
   [["Esc"], "Close what is open; let go of picked pixels", null],
   [["?"], "These keys", () => dialog.showModal()],

@@ -1,13 +1,12 @@
 // Which pixels are picked, in words; picking by number; and letting go of them (button or Esc).
 
-import { complain, element, keep, recall, text } from "./html.js";
+// The address has them, too.
 
-const PIXELS = 1855;
-const PER_MODULE = 7;
+import { go, href, inView, note, onAsk, wanted } from "./address.js";
+import { formatPixels, parsePixels, PER_MODULE, PIXELS } from "./address_values.js";
+import { complain, element, text } from "./html.js";
+
 const NAMED = 12;
-const KEPT = "dqm-picked"; // in the tab's storage, so that a reloaded page comes back with them
-
-let restored = false;
 
 export class PickedPixels {
   constructor(document_) {
@@ -23,7 +22,10 @@ export class PickedPixels {
       "aria-label": "Pick pixels by number", size: 17,
       keydown: (event) => this.typed(event), input: () => complain(this.entry, ""),
     });
-    this.root = element("span", { class: "picked" }, [this.words, this.clear, this.entry]);
+    this.biography = element("a", {
+      class: "run-link", title: "All quantities of the pixel over all runs", click: (event) => this.tell(event),
+    }, ["Biography"]);
+    this.root = element("span", { class: "picked" }, [this.words, this.biography, this.clear, this.entry]);
     this.connect();
   }
 
@@ -36,6 +38,10 @@ export class PickedPixels {
     if (this.selection === null) {
       return;
     }
+    // also what is picked in another way than by this toolbar; then what an address says that the
+    // user goes back to
+    this.follow(wanted);
+    onAsk((address) => this.follow(address));
     this.selection.properties.indices.change.connect(() => this.show());
     window.addEventListener("keydown", (event) => {
       const typing = event.target instanceof HTMLInputElement || event.target instanceof HTMLSelectElement
@@ -44,18 +50,12 @@ export class PickedPixels {
         this.pick([]);
       }
     });
-    this.restore();
     this.show();
   }
 
-  restore() {
-    if (restored) {
-      return;
-    }
-    restored = true;
-    const kept = recall(KEPT);
-    if (Array.isArray(kept) && kept.length > 0 && this.selection.indices.length === 0) {
-      this.pick(kept);
+  follow(address) {
+    if (address.pixels !== formatPixels(this.picked)) {
+      this.pick(parsePixels(address.pixels ?? ""));
     }
   }
 
@@ -65,6 +65,13 @@ export class PickedPixels {
 
   pick(pixels) {
     this.selection.indices = pixels;
+  }
+
+  // what this pixel was like in other runs
+  tell(event) {
+    if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    event.preventDefault();
+    go({ view: "pixel", pixel: this.picked[0], level: undefined });
   }
 
   typed(event) {
@@ -89,7 +96,9 @@ export class PickedPixels {
 
   show() {
     const { picked } = this;
-    this.clear.hidden = picked.length === 0;
+    this.clear.hidden = this.biography.hidden = picked.length === 0;
+    this.biography.href = href({ ...inView("pixel"), pixel: picked[0], level: undefined });
+    this.biography.textContent = picked.length > 1 ? `Biography of ${picked[0]}` : "Biography";
     this.words.classList.toggle("some", picked.length > 0);
     const listed = picked.slice(0, NAMED).join(", ") + (picked.length > NAMED ? ", …" : "");
     const noun = picked.length === 1 ? "pixel" : "pixels";
@@ -97,27 +106,6 @@ export class PickedPixels {
       ? "No pixels picked: click or drag over a plot"
       : `${picked.length} ${noun} picked: ${listed}`);
     this.words.title = picked.length > NAMED ? picked.join(", ") : "";
-    keep(KEPT, picked);
+    note({ pixels: formatPixels(picked) });
   }
-}
-
-// "12, 20-26, m5" -> ids, sorted; null when it is not understood
-export function parsePixels(entry) {
-  const found = new Set();
-  for (const part of entry.split(/[\s,;]+/).filter(Boolean)) {
-    const match = /^(m)?(\d+)(?:[-–](\d+))?$/i.exec(part);
-    if (match === null) {
-      return null;
-    }
-    const scale = match[1] === undefined ? 1 : PER_MODULE;
-    const first = Number(match[2]) * scale;
-    const last = (Number(match[3] ?? match[2]) + 1) * scale - 1;
-    if (last < first || last >= PIXELS) {
-      return null;
-    }
-    for (let pixel = first; pixel <= last; pixel += 1) {
-      found.add(pixel);
-    }
-  }
-  return [...found].sort((a, b) => a - b);
 }

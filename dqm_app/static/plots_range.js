@@ -1,10 +1,15 @@
 // The colour range of a map: percentiles by default, minimum to maximum, or by hand with slider or
 // numbers. It changes the colour mapper here in the browser; the server is not asked.
 
+// The address has it, unless it is the default one.
+
+import { note, onAsk, wanted, whole } from "./address.js";
+import { formatSpan, parseSpan, rounded, WHOLE } from "./address_values.js";
+import { listen } from "./bridge.js";
 import { complain, element, keep, perFrame, recall } from "./html.js";
 
 const STEPS = 1000;
-const KEPT = "dqm-colours"; // of each quantity: its range by hand, or how it is chosen
+const KEPT = "dqm-colours"; // of each quantity: its range, for when it is looked at again
 
 export class ColourRange {
   constructor(document_, view) {
@@ -20,6 +25,7 @@ export class ColourRange {
     this.high = limit("Highest colour");
     const slider = (label) => element("input", {
       type: "range", min: 0, max: STEPS, step: 1, "aria-label": label, input: () => this.slid(),
+      change: () => this.choose(this.mode),
     });
     this.from = slider("Lowest colour");
     this.to = slider("Highest colour");
@@ -37,6 +43,29 @@ export class ColourRange {
     ]);
     this.root.hidden = true;
     this.paint = perFrame((low, high) => this.apply(low, high));
+    onAsk((address) => {
+      // e.g. gone back to; another quantity takes its range when its data are here
+      if (this.inFront && address.quantity === this.quantity && address.range !== this.text) {
+        this.restore(address.range);
+        this.repaint();
+      }
+    });
+    listen("state", () => this.tell());
+  }
+
+  get inFront() {
+    return wanted.view === undefined || wanted.view === this.view;
+  }
+
+  // as the address says it
+  get text() {
+    return { auto: undefined, full: WHOLE, manual: this.current && formatSpan(...this.current) }[this.mode];
+  }
+
+  tell() {
+    if (this.inFront && this.quantity !== null && wanted.quantity === this.quantity) {
+      note({ range: this.text });
+    }
   }
 
   button(mode, label, title) {
@@ -56,10 +85,17 @@ export class ColourRange {
     this.limits = info.range;
     this.buttons.auto.textContent = info.range.autoText;
     if (info.quantity !== this.quantity) {
-      // what was chosen belongs to one quantity; it is kept from run to run, and over a reload
+      // what was chosen belongs to one quantity, and is kept from run to run; an address that came
+      // as a whole and names no range means the default one
       this.quantity = info.quantity;
-      this.restore(recall(KEPT)?.[this.quantity]);
+      const said = this.inFront ? wanted.range : undefined;
+      this.restore(said ?? (this.inFront && whole ? undefined : recall(KEPT)?.[this.quantity]));
     }
+    this.repaint();
+    this.tell();
+  }
+
+  repaint() {
     if (this.mode === "manual") {
       this.use(...this.current);
     } else {
@@ -67,19 +103,18 @@ export class ColourRange {
     }
   }
 
-  restore(kept) {
-    const [low, high] = Array.isArray(kept) ? kept : [];
-    if (Number.isFinite(low) && Number.isFinite(high) && low < high) {
-      this.mode = "manual";
-      this.current = [low, high];
-    } else {
-      this.mode = kept === "full" ? "full" : "auto";
+  restore(said) {
+    const span = typeof said === "string" ? parseSpan(said) : null;
+    if (span !== null) {
+      this.current = span;
     }
+    this.choose(span !== null ? "manual" : said === WHOLE ? "full" : "auto");
   }
 
   choose(mode) {
     this.mode = mode;
-    keep(KEPT, { ...recall(KEPT), [this.quantity]: mode === "manual" ? this.current : mode });
+    keep(KEPT, { ...recall(KEPT), [this.quantity]: this.text });
+    this.tell();
   }
 
   // the slider covers all values, and the chosen range where that is wider
@@ -118,12 +153,12 @@ export class ColourRange {
 
   slid() {
     const [start, end] = this.shown;
-    const at = (slider) => start + (end - start) * slider.valueAsNumber / STEPS;
+    const at = (slider) => rounded(start + (end - start) * slider.valueAsNumber / STEPS, end - start);
     if (this.from.valueAsNumber >= this.to.valueAsNumber) {
       return;
     }
     this.current = [at(this.from), at(this.to)];
-    this.choose("manual");
+    this.mode = "manual"; // told when the slider is let go: browsers count changes of the address
     this.write();
     this.paint(...this.current);
   }
@@ -142,8 +177,8 @@ export class ColourRange {
   write() {
     const [start, end] = this.shown;
     const [low, high] = this.current;
-    this.low.value = readable(low, end - start);
-    this.high.value = readable(high, end - start);
+    this.low.value = String(rounded(low, end - start));
+    this.high.value = String(rounded(high, end - start));
     this.root.classList.remove("wrong");
     complain(this.low, "");
     complain(this.high, "");
@@ -160,10 +195,4 @@ export class ColourRange {
       mapper.setv({ low, high }, { sync: false });
     }
   }
-}
-
-// as many decimals as the slider's steps can tell apart
-function readable(value, width) {
-  const decimals = Math.max(0, Math.min(12, 3 - Math.floor(Math.log10(width))));
-  return String(Number(value.toFixed(decimals)));
 }

@@ -1,18 +1,23 @@
 // Zooming that always ends somewhere and can always be left: the least width of each range is kept,
 // a double click shows everything again, and so does a button that is there while something is zoomed.
 
-import { element, keep, recall } from "./html.js";
+// Where one range says it all, the rest following from it, the address has it.
 
-const KEPT = "dqm-zoom"; // by view; only where one range says it all, the rest following from it
+import { arrivals, note, pending, wanted } from "./address.js";
+import { formatSpan, parseSpan, rounded } from "./address_values.js";
+import { listen } from "./bridge.js";
+import { element } from "./html.js";
+
+const REST_MS = 300; // browsers count changes of the address: it is told where zooming came to rest
 const KEEPERS = new Map([["figures-timelines", "timelines-plot"], ["figures-trigger", "trigger-times"]]);
 
 export class Zoom {
   constructor(layout) {
     this.layout = layout;
     this.keeper = KEEPERS.get(layout.name);
-    this.kept = this.keeper === undefined ? null : recall(KEPT)?.[this.keeper] ?? null;
-    this.restored = false;
+    this.view = layout.name.slice("figures-".length);
     this.quantity = null;
+    this.arrived = 0;
     this.plots = new Set();
     this.touched = new Set();
     this.root = element("button", {
@@ -20,6 +25,12 @@ export class Zoom {
       click: () => this.leave(),
     }, ["Whole range"]);
     this.adopt();
+    if (this.keeper !== undefined) {
+      listen("state", () => {
+        this.follow();
+        this.remember();
+      });
+    }
   }
 
   // figures may join a layout later
@@ -36,20 +47,28 @@ export class Zoom {
     this.show();
   }
 
-  /** Show *quantity*; when it is the first one since the page was loaded, as it was zoomed before. */
+  /** Show *quantity*, zoomed as an address that came as a whole says. */
   of(quantity) {
     this.quantity = quantity;
-    if (this.keeper === undefined || this.restored || quantity == null) {
+    this.follow();
+  }
+
+  get inFront() {
+    return wanted.view === this.view && wanted.quantity === this.quantity && this.quantity != null;
+  }
+
+  follow() {
+    if (this.keeper === undefined || pending() || !this.inFront || this.arrived === arrivals) {
       return;
     }
-    this.restored = true;
+    this.arrived = arrivals;
     const range = this.range;
-    // the same run, by what its data span
-    if (this.kept?.quantity === quantity && this.kept.whole[0] === range.reset_start
-        && this.kept.whole[1] === range.reset_end) {
-      const [start, end] = this.kept.shown;
+    const [low, high] = parseSpan(wanted.zoom ?? "") ?? [-Infinity, Infinity];
+    const [start, end] = [Math.max(low, range.reset_start), Math.min(high, range.reset_end)];
+    if (start < end) {
       range.setv({ start, end });
     }
+    this.remember();
   }
 
   get range() {
@@ -57,13 +76,18 @@ export class Zoom {
   }
 
   remember() {
-    if (!this.restored) {
+    if (this.keeper === undefined) {
       return;
     }
-    const { range, quantity } = this;
-    keep(KEPT, { ...recall(KEPT), [this.keeper]: !zoomed(range) ? undefined : {
-      quantity, whole: [range.reset_start, range.reset_end], shown: [range.start, range.end],
-    } });
+    clearTimeout(this.resting);
+    this.resting = setTimeout(() => {
+      const { range } = this;
+      if (pending() || !this.inFront || this.arrived !== arrivals) {
+        return;
+      }
+      const ends = [range.start, range.end].map((end) => rounded(end, Math.abs(range.end - range.start)));
+      note({ zoom: zoomed(range) && ends[0] < ends[1] ? formatSpan(...ends) : undefined });
+    }, REST_MS);
   }
 
   // the server sets edges and limits one by one: only what they are in the end counts

@@ -330,13 +330,14 @@ def test_zooming_keeps_data_in_sight_and_can_be_left(browser, dashboard, figure,
 def test_a_reloaded_page_is_zoomed_as_before(browser, dashboard, figure, points):
     view = figure.partition("-")[0]
     quantity = TIMELINE if view == "timelines" else TRIGGER
-    kept = f"JSON.parse(sessionStorage.getItem('dqm-zoom') ?? '{{}}')['{figure}']"
     with opened(browser, dashboard, view, 7001, quantity=quantity) as page:
         whole = page.run(RANGES, figure)
         wheel(page, figure, -4)
-        page.wait_for(f"{kept}?.shown[0] === {MODEL}('{figure}').x_range.start")
-        zoomed = page.run(RANGES, figure)[:2]
-        assert zoomed[1] - zoomed[0] < 0.9 * (whole[1] - whole[0])
+        page.wait_for('location.search.includes("zoom=")')
+        said = page.run(RANGES, figure)[:2]
+        assert said[1] - said[0] < 0.9 * (whole[1] - whole[0])
+        zoomed = [float(end) for end in page.address["zoom"].split("..")]
+        assert zoomed == pytest.approx(said, abs=1e-3 * (said[1] - said[0]))
         page.page.reload()
         page.settled()
         page.wait_for(f"{MODEL}('{figure}').x_range.start === {zoomed[0]!r}")
@@ -345,7 +346,7 @@ def test_a_reloaded_page_is_zoomed_as_before(browser, dashboard, figure, points)
         first = f"Array.from({MODEL}('{points}').data['{column}'])[0]"
         page.wait_for(f"{first} >= {zoomed[0]!r}")  # the server sent what is in sight
         assert page[f"#toolbar-{view} button.whole"].is_visible()
-        page.press("[")  # of another run nothing is kept, also not when it comes back
+        page.press("[")  # it does not go along to another run, also not when this one comes back
         page.press("]")
         page.page.reload()
         page.settled()
