@@ -18,9 +18,22 @@ from dqm_app.verdicts import words
 from dqm_app.views import VIEWS
 
 BOKEHJS = "js/bokeh.min.js"  # without the bundles for widgets, tables, WebGL and MathJax
-SCRIPTS_ON_DEMAND = frozenset({"csv.js", "failures.js", "plots_contents.js", "plots_pointed.js"})
+SCRIPTS_ON_DEMAND = frozenset(
+    {
+        "csv.js",
+        "failures.js",
+        "plots_export.js",
+        "png.js",
+        "plots_contents.js",
+        "plots_pixel.js",
+        "plots_pointed.js",
+        "plots_trends.js",
+    }
+)
 """What a page loads when somebody asks for it."""
-SCRIPTS_OF_PLOTS = frozenset({"plots.js", "plots_picked.js", "plots_range.js", "plots_zoom.js"})
+SCRIPTS_OF_PLOTS = frozenset(
+    {"export_menu.js", "plots.js", "plots_picked.js", "plots_range.js", "plots_zoom.js"}
+)
 """What views with figures need beside the scripts of every page."""
 SCRIPTS_OF_VIEWS: Mapping[str, frozenset[str]] = MappingProxyType(
     {

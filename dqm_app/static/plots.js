@@ -2,10 +2,17 @@
 // pixels, tables. Python describes it as JSON in the first tag of the view's layout (named
 // "figures-VIEW", see dqm_app/views/base.py); here it becomes plain HTML in <div id="toolbar-VIEW">.
 
+import { exportMenu } from "./export_menu.js";
 import { ColourRange } from "./plots_range.js";
 import { PickedPixels } from "./plots_picked.js";
 import { Zoom } from "./plots_zoom.js";
 import { element, text } from "./html.js";
+
+// controls that only one view has, by its layout
+const PARTS = {
+  "figures-trends": async () => (await import("./plots_trends.js")).Trends,
+  "figures-pixel": async () => (await import("./plots_pixel.js")).Pixel,
+};
 
 class Toolbar {
   constructor(root, layout, document_) {
@@ -21,7 +28,7 @@ class Toolbar {
     this.lists = element("span", { class: "plot-lists" });
     this.zoom = new Zoom(layout);
     this.bar = element("div", { class: "plot-bar" }, [
-      this.name, this.numbers, this.legend, this.lists, this.note, this.zoom.root,
+      this.name, this.numbers, this.legend, this.lists, this.note, this.zoom.root, exportMenu(layout, document_),
       element("span", { class: "plot-controls" }, [this.range.root, this.picked.root]),
     ]);
     root.replaceChildren(this.bar);
@@ -36,6 +43,11 @@ class Toolbar {
       const { Contents } = await import("./plots_contents.js");
       this.contents = new Contents(document_);
       root.append(this.contents.root);
+      this.show();
+    }
+    if (layout.name in PARTS) {
+      this.part = new (await PARTS[layout.name]())(document_, root);
+      this.bar.querySelector(".plot-controls").prepend(this.part.root);
       this.show();
     }
     if ([...layout.references()].some((model) => model.name?.endsWith("-picked"))) {
@@ -64,6 +76,7 @@ class Toolbar {
     this.picked.root.hidden = info.legend == null;
     this.range.show(info);
     this.contents?.show(info);
+    this.part?.show(info);
     this.zoom.adopt();
     this.zoom.of(info.quantity);
     this.picked.connect();
@@ -90,7 +103,7 @@ function legend(info) {
 }
 
 // tags travel as Bokeh decodes JSON: objects may be Maps
-function plain(value) {
+export function plain(value) {
   if (value instanceof Map) {
     return Object.fromEntries([...value].map(([key, item]) => [key, plain(item)]));
   }

@@ -181,7 +181,7 @@ class View(ABC):
 
     def say(self, **info: Any) -> None:
         """Tell the page what to write into the view's toolbar; values must be JSON."""
-        self.root.tags = [{"view": self.name, **info}]
+        self.root.tags = [{"view": self.name, "ofRun": self.of_run, **info}]
 
 
 def laid_out(name: str, columns: Sequence[str], *cells: Sequence[Plot]) -> GridBox:
