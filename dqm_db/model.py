@@ -15,6 +15,11 @@ are written into every record, and a class that is not found is read back as a b
           Trends.tail: IOBTree  run -> TrendRow          rows not folded yet
           Trends.blocks: IOBTree  index -> TrendBlock    256 folded rows
             TrendBlock.quantities: {quantity: TrendBlockQuantity}   statistics × rows
+        Camera.pixels: PixelHistory                      single pixels over all runs
+          PixelHistory.tail: IITreeSet                   runs that are read from their own maps
+          PixelHistory.blocks: IOBTree  index -> PixelBlock    128 folded runs
+            PixelBlock.quantities: {quantity: PixelBlockQuantity}
+              PixelBlockQuantity.parts: (PixelBlockPart, …)    35 pixels × runs each
         Camera.verdicts: IOBTree  run -> SmallRecord     what the checks say of each run
         Camera.thresholds -> SmallRecord                 the thresholds that were applied last
       Root.ingestion: Ingestion                          what the puller remembers beside the runs
@@ -28,7 +33,7 @@ of what an attribute means raises ``SCHEMA`` and adds a migration (`dqm_db.migra
 
 from __future__ import annotations
 
-from BTrees.IIBTree import IIBTree
+from BTrees.IIBTree import IIBTree, IITreeSet
 from BTrees.IOBTree import IOBTree
 from BTrees.OOBTree import OOBTree
 from persistent import Persistent
@@ -67,7 +72,8 @@ class Camera(Persistent):
     """
 
     rebuild: Camera | None = None
-    # databases older than the checks have neither
+    # databases older than these have none
+    pixels: PixelHistory | None = None
     verdicts: IOBTree | None = None
     thresholds: SmallRecord | None = None
 
@@ -174,4 +180,40 @@ class TrendBlockQuantity(Persistent):
 
     def __init__(self, statistics: tuple[str, ...], values: bytes) -> None:
         self.statistics: tuple[str, ...] = statistics
+        self.values: bytes = values
+
+
+class PixelHistory(Persistent):
+    """Values of single pixels over all runs; how they are read is in `dqm_db.pixel_history`.
+
+    ``growing`` exists while a block is made in several transactions (`dqm_db.pixel_folding`).
+    """
+
+    growing: PixelBlock | None = None
+
+    def __init__(self) -> None:
+        self.tail: IITreeSet = IITreeSet()
+        self.blocks: IOBTree = IOBTree()
+        self.deleted: IIBTree = IIBTree()  # run -> number of blocks whose values of it are void
+
+
+class PixelBlock(Persistent):
+    """Folded runs: ``runs`` packs int64 (runs,) in the order of all values."""
+
+    def __init__(self, runs: bytes) -> None:
+        self.runs: bytes = runs
+        self.quantities: dict[str, PixelBlockQuantity] = {}
+
+
+class PixelBlockQuantity(Persistent):
+    """One quantity in one block: records of 35 neighbouring pixel ids each."""
+
+    def __init__(self, parts: tuple[PixelBlockPart, ...]) -> None:
+        self.parts: tuple[PixelBlockPart, ...] = parts
+
+
+class PixelBlockPart(Persistent):
+    """Some pixels of one quantity in one block: packed float32 (pixels, runs)."""
+
+    def __init__(self, values: bytes) -> None:
         self.values: bytes = values

@@ -6,14 +6,14 @@ What is returned may be kept and shared between threads; its arrays are read-onl
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from ZODB.POSException import POSKeyError
 
-from dqm_db import ingestion, trends, verdicts
+from dqm_db import ingestion, pixel_history, trends, verdicts
 from dqm_db.catalogue import Catalogue, read_catalogue
 from dqm_db.checks import Verdict
 from dqm_db.codec import PackedArray, unpack, unpack_bytes, unpack_record
@@ -164,6 +164,23 @@ class Snapshot:
     def trend_names(self, camera: str) -> dict[str, tuple[str, ...]]:
         """Which statistics there are: quantity -> names."""
         return trends.read_names(self._camera(camera).trends)
+
+    def pixel_history(
+        self, camera: str, quantity: str, pixels: Sequence[int]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """One quantity of some pixels over all runs; see `pixel_histories`."""
+        runs, values = self.pixel_histories(camera, [quantity], pixels)
+        return runs, values[quantity]
+
+    def pixel_histories(
+        self, camera: str, quantities: Sequence[str], pixels: Sequence[int]
+    ) -> tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]:
+        """Some quantities of some pixels over all runs, as `dqm_db.pixel_history.read_history`."""
+        return pixel_history.read_history(self._camera(camera), quantities, pixels)
+
+    def pixel_history_names(self, camera: str) -> tuple[str, ...]:
+        """Quantities of which `pixel_history` has values."""
+        return pixel_history.read_names(self._camera(camera))
 
     def original(self, camera: str, run: int) -> Original:
         """The file that the run was read from.

@@ -15,7 +15,7 @@ from typing import TypeVar
 from numpy.typing import NDArray
 from ZODB.Connection import Connection
 
-from dqm_db import catalogue, trends, verdicts
+from dqm_db import catalogue, pixel_folding, pixel_history, trends, verdicts
 from dqm_db.codec import PackedArray, unpack, unpack_bytes, unpack_record
 from dqm_db.content import Kind, Quantity, RunHeader, Statistics
 from dqm_db.errors import DatabaseUnavailable
@@ -127,6 +127,8 @@ class _Change:
                     catalogue.put_row(new.catalogue, row.header, verdict)
                 if row.statistics is not None:
                     trends.put_row(new.trends, row.run, row.statistics)
+                if row.error is None and row.run in camera.runs:
+                    pixel_history.put_run(new, row.run)
             return trends.needs_folding(new.trends)
 
         def fold(camera: Camera) -> bool:
@@ -137,11 +139,17 @@ class _Change:
         is_full = self._commit("add runs", change)
         while is_full:
             is_full = self._commit("fold", fold)
+        while pixel_folding.fold(
+            lambda change: self._commit("fold pixels", change),
+            lambda camera: pixel_history.history_of(_growing(camera)),
+        ):
+            pass
 
     def finish(self) -> None:
         def change(camera: Camera) -> None:
             new = _growing(camera)
             camera.catalogue, camera.trends = new.catalogue, new.trends
+            camera.pixels = pixel_history.history_of(new)
             del camera.rebuild
 
         self._commit("finish", change)

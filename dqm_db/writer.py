@@ -18,7 +18,15 @@ from ZEO.Exceptions import ServerException
 from ZODB.Connection import Connection
 from ZODB.POSException import ConflictError, ReadOnlyError, StorageError
 
-from dqm_db import catalogue, ingestion, migrations, trends, verdicts
+from dqm_db import (
+    catalogue,
+    ingestion,
+    migrations,
+    pixel_folding,
+    pixel_history,
+    trends,
+    verdicts,
+)
 from dqm_db.content import LARGEST_RUN, Original, Provenance, RunContent, RunHeader
 from dqm_db.errors import (
     ConfigurationError,
@@ -147,8 +155,10 @@ class Writer:
             catalogue.put_row(camera.catalogue, header, None)
             verdicts.drop_verdict(camera, header.run)
             trends.put_row(camera.trends, header.run, content.statistics)
+            pixel_history.put_run(camera, header.run)
             ingestion.drop_failure(root, header.camera, header.run)
-            return trends.needs_folding(camera.trends)
+            history = pixel_history.history_of(camera)
+            return trends.needs_folding(camera.trends) or pixel_folding.needs_folding(history)
 
         if self.commit(f"store {header.camera} run {header.run}", put):
             try:
@@ -177,6 +187,7 @@ class Writer:
             catalogue.drop_row(found.catalogue, run)
             trends.drop_row(found.trends, run)
             verdicts.drop_verdict(found, run)
+            pixel_history.drop_run(found, run)
             if not found.runs:
                 del root.cameras[camera]
             if instead is not None:
@@ -229,7 +240,12 @@ class Writer:
         self.commit("pull", note)
 
     def fold_trends(self, camera: str) -> None:
-        """Fold full blocks of statistics, one transaction each."""
+        """Fold full blocks of statistics, one transaction each, and of single pixels, a few each.
+
+        Raises
+        ------
+        WriteFailed, DatabaseUnavailable, ReadOnlyDatabase
+        """
 
         def fold(connection: Connection) -> bool:
             stored = self._root(connection).cameras[camera].trends
@@ -237,7 +253,15 @@ class Writer:
                 trends.fold(stored)
             return trends.needs_folding(stored)
 
+        def commit(change: Callable[[Camera], T]) -> T:
+            return self.commit(
+                f"fold pixels of {camera}",
+                lambda connection: change(self._root(connection).cameras[camera]),
+            )
+
         while self.commit(f"fold trends of {camera}", fold):
+            pass
+        while pixel_folding.fold(commit, pixel_history.history_of):
             pass
 
     def _migrate(self, connection: Connection) -> bool:

@@ -22,7 +22,7 @@ def test_rows_follow_inserts_and_deletes(steps):
     chunks, expected = IOBTree(), set()
     for run, insert in steps:
         if insert:
-            put_row(chunks, header(run))
+            put_row(chunks, header(run), None)
             expected.add(run)
         else:
             drop_row(chunks, run)
@@ -37,8 +37,8 @@ def test_rows_follow_inserts_and_deletes(steps):
 
 def test_values_and_their_absence():
     chunks = IOBTree()
-    put_row(chunks, header(7))
-    put_row(chunks, header(8, times=RunTimes(), events=EventCounts(), bad_pixels=None))
+    put_row(chunks, header(7), None)
+    put_row(chunks, header(8, times=RunTimes(), events=EventCounts(), bad_pixels=None), None)
     columns = read_catalogue(chunks).columns
     assert columns["events"].tolist() == [298, -1]
     assert columns["start"][0] == HEADER.times.run_start
@@ -57,5 +57,5 @@ def test_a_column_that_an_older_release_did_not_write_reads_as_unknown():
     columns = read_catalogue(chunks).columns
     assert set(columns) == set(COLUMNS)
     assert columns["verdict"].tolist() == [-1]
-    put_row(chunks, header(6))
+    put_row(chunks, header(6), None)
     assert read_catalogue(chunks).columns["run"].tolist() == [5, 6]
