@@ -9,9 +9,11 @@ from dqm_app.views.base import NothingToShow, QuantityChoice, View, ViewContext
 from dqm_app.views.contents import ContentsView
 from dqm_app.views.maps import MapsView
 from dqm_app.views.pingpong import PingPongView
+from dqm_app.views.pixel import PixelView
 from dqm_app.views.runs import RunsView
 from dqm_app.views.temperature import TemperatureView
 from dqm_app.views.timelines import TimelinesView
+from dqm_app.views.trends import TrendsView
 from dqm_app.views.trigger import TriggerView
 from dqm_app.views.waveforms import WaveformsView
 
@@ -25,6 +27,8 @@ VIEWS: Mapping[str, type[View]] = MappingProxyType(
             TriggerView,
             TemperatureView,
             PingPongView,
+            TrendsView,
+            PixelView,
             RunsView,
             ContentsView,
         )

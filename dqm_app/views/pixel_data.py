@@ -29,6 +29,13 @@ def mask_of(info: QuantityInfo) -> str | None:
     return _MASK_OF_CLASS[info.event_class].format(gain=info.gain)
 
 
+def all_masks() -> tuple[str, ...]:
+    """The bad-pixel quantities of all gains and event classes."""
+    return tuple(
+        mask.format(gain=gain) for mask in _MASK_OF_CLASS.values() for gain in ("HIGH", "LOW")
+    )
+
+
 def load_pixels(snapshot: Snapshot, header: RunHeader, quantity: str) -> PixelValues:
     """The map *quantity* of a run that has it, with the mask of its gain and class."""
     maps = snapshot.pixel_maps(header.camera, header.run)
