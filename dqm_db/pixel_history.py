@@ -5,9 +5,8 @@ number to the ``tail``. When `FOLD` runs are there, `dqm_db.pixel_folding` trans
 block: one record per quantity and group of `GROUP` neighbouring pixels, so that one pixel and the
 rest of its module over thousands of runs are a few dozen small records.
 
-Which value of a run holds is decided as in `dqm_db.trends`: the tail, then the newest block; a run
-that was deleted is remembered with the number of blocks at that time, whose values of it are void.
-So a block is never rewritten, and runs that come late or again need no place of their own.
+Which value of a run holds is decided as `dqm_db.overrides` says, so a block is never rewritten, and
+runs that come late or again need no place of their own.
 
 Blocks hold float32: seven digits, which is more than a plot shows and halves what a run adds to the
 database. The exact values stay in the runs.
@@ -20,12 +19,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from persistent import Persistent
 from ZODB.POSException import POSKeyError
 
 from dqm_db.codec import unpack_bytes
 from dqm_db.content import N_PIXELS, PIXELS_PER_MODULE, Kind
 from dqm_db.model import Camera, PixelHistory, PixelMapsRecord
+from dqm_db.overrides import holding, not_void, prefetch
 from dqm_db.records import unpack_contents
 
 LOG = logging.getLogger(__name__)
@@ -68,7 +67,7 @@ def read_names(camera: Camera) -> tuple[str, ...]:
         for block in camera.pixels.blocks.values():
             names |= dict.fromkeys(block.quantities)
     runs = _tail(camera)
-    _prefetch(camera, (camera.runs[run] for run in runs))
+    prefetch(camera, (camera.runs[run] for run in runs))
     for run in runs:
         names |= dict.fromkeys(
             entry.name
@@ -108,15 +107,12 @@ def read_history(
     if wrong:
         raise ValueError(f"there is no pixel {wrong[0]}; they are numbered 0 to {N_PIXELS - 1}")
     parts = [*_of_blocks(camera, quantities, pixels), _of_tail(camera, quantities, pixels)]
-    every = np.concatenate([runs for runs, _ in parts])
-    order = np.argsort(every, kind="stable")  # of one run, the part that holds comes last
-    ordered = every[order]
-    order = order[np.append(ordered[1:] != ordered[:-1], True)[: len(order)]]
+    runs, places = holding([runs for runs, _ in parts])
     values = {
-        name: np.concatenate([part[name] for _, part in parts], axis=1)[:, order]
+        name: np.concatenate([part[name] for _, part in parts], axis=1)[:, places]
         for name in quantities
     }
-    return every[order], values
+    return runs, values
 
 
 def _of_blocks(camera: Camera, quantities: Sequence[str], pixels: Sequence[int]) -> Iterator[Part]:
@@ -126,19 +122,19 @@ def _of_blocks(camera: Camera, quantities: Sequence[str], pixels: Sequence[int])
     blocks = list(history.blocks.items())
     groups = sorted({pixel // GROUP for pixel in pixels})
     # what a server is asked for in one go: three questions instead of hundreds
-    _prefetch(camera, (block for _, block in blocks))
+    prefetch(camera, (block for _, block in blocks))
     held = [
         {name: block.quantities[name] for name in quantities if name in block.quantities}
         for _, block in blocks
     ]
-    _prefetch(camera, (stored for of_block in held for stored in of_block.values()))
-    _prefetch(
+    prefetch(camera, (stored for of_block in held for stored in of_block.values()))
+    prefetch(
         camera,
         (s.parts[g] for of_block in held for s in of_block.values() for g in groups),
     )
     for (index, block), of_block in zip(blocks, held, strict=True):
         runs = unpack_bytes(block.runs)
-        valid = np.array([history.deleted.get(run, 0) <= index for run in runs.tolist()], bool)
+        valid = not_void(runs, index, history.deleted)
         values = {}
         for name in quantities:
             found = np.full((len(pixels), len(runs)), np.nan, np.float32)
@@ -155,9 +151,9 @@ def _of_tail(camera: Camera, quantities: Sequence[str], pixels: Sequence[int]) -
     runs = _tail(camera)
     values = {name: np.full((len(pixels), len(runs)), np.nan, np.float32) for name in quantities}
     wanted = list(pixels)
-    _prefetch(camera, (camera.runs[run] for run in runs))
+    prefetch(camera, (camera.runs[run] for run in runs))
     records = [camera.runs[run].maps for run in runs]
-    _prefetch(camera, (record for record in records if record is not None))
+    prefetch(camera, (record for record in records if record is not None))
     for column, record in enumerate(records):
         for name, row in matrix_rows(record, quantities).items():
             values[name][:, column] = row[wanted]
@@ -189,9 +185,3 @@ def matrix_rows(
 
 def _tail(camera: Camera) -> list[int]:
     return list(camera.runs.keys() if camera.pixels is None else camera.pixels.tail)
-
-
-def _prefetch(camera: Camera, records: Iterable[Persistent]) -> None:
-    connection = camera._p_jar
-    if connection is not None:
-        connection.prefetch(list(records))

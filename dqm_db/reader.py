@@ -159,7 +159,14 @@ class Snapshot:
         self, camera: str, quantity: str, statistic: str
     ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """One statistic over all runs: run numbers ascending, and values (NaN: none)."""
-        return trends.read_trend(self._camera(camera).trends, quantity, statistic)
+        runs, values = self.trends(camera, [(quantity, statistic)])
+        return runs, values[0]
+
+    def trends(
+        self, camera: str, columns: Sequence[tuple[str, str]]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """Several (quantity, statistic) over all runs, as `dqm_db.trends.read_trends`."""
+        return trends.read_trends(self._camera(camera).trends, columns)
 
     def trend_names(self, camera: str) -> dict[str, tuple[str, ...]]:
         """Which statistics there are: quantity -> names."""

@@ -4,14 +4,13 @@ Each run adds one small row record to the tail. When the tail holds `FOLD` rows 
 into one block (a record per quantity), so that a trend of one statistic over thousands of runs
 reads a few dozen records, and no record is rewritten for every run.
 
-Rows of a run may exist more than once; which one holds is decided in this order: the tail, then the
-newest block. A deleted run is remembered with the number of blocks that existed then: rows of it in
-those blocks are void. So a block is never rewritten, and late runs need no place of their own.
+Rows of a run may exist more than once; which one holds is decided as `dqm_db.overrides` says. So a
+block is never rewritten, and late runs need no place of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +18,14 @@ from numpy.typing import NDArray
 from dqm_db.codec import pack_bytes, pack_record, unpack_bytes, unpack_record
 from dqm_db.content import Statistics
 from dqm_db.model import TrendBlock, TrendBlockQuantity, TrendRow, Trends
+from dqm_db.overrides import holding, not_void, prefetch
 
 FOLD = 256
 """Rows per block; larger blocks make trends faster to read and the tail slower."""
 
 Column = tuple[str, str]
 """(quantity, statistic)."""
+_Part = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
 def put_row(trends: Trends, run: int, statistics: Statistics) -> None:
@@ -69,31 +70,54 @@ def fold(trends: Trends) -> None:
         del trends.tail[run]
 
 
-def read_trend(
-    trends: Trends, quantity: str, statistic: str
+def read_trends(
+    trends: Trends, columns: Sequence[Column]
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """One statistic over all runs: run numbers ascending, and values (NaN where a run has none)."""
-    found: dict[int, float] = {}
-    for index, block in trends.blocks.items():
-        stored = block.quantities.get(quantity)
+    """Some statistics over all runs.
+
+    Returns
+    -------
+    runs : ndarray of int64, shape (n,)
+        Ascending.
+    values : ndarray of float64, shape (columns, n)
+        NaN where a run has none.
+    """
+    parts = [*_of_blocks(trends, columns), _of_tail(trends, columns)]
+    runs, places = holding([runs for runs, _ in parts])
+    return runs, np.concatenate([values for _, values in parts], axis=1)[:, places]
+
+
+def _of_blocks(trends: Trends, columns: Sequence[Column]) -> Iterator[_Part]:
+    blocks = list(trends.blocks.items())
+    wanted = {quantity for quantity, _ in columns}
+    prefetch(trends, (block for _, block in blocks))
+    held = [
+        {name: block.quantities[name] for name in wanted if name in block.quantities}
+        for _, block in blocks
+    ]
+    prefetch(trends, (stored for of_block in held for stored in of_block.values()))
+    for (index, block), of_block in zip(blocks, held, strict=True):
         runs = unpack_bytes(block.runs)
-        if stored is None or statistic not in stored.statistics:
-            values = np.full(len(runs), np.nan)
-        else:
-            values = unpack_bytes(stored.values)[stored.statistics.index(statistic)]
-        found.update(
-            (run, value)
-            for run, value in zip(runs.tolist(), values.tolist(), strict=True)
-            if trends.deleted.get(run, 0) <= index
-        )
-    column = _index(_names(trends)).get((quantity, statistic))
-    for run, row in trends.tail.items():
-        values = unpack_bytes(row.values)
-        found[run] = (
-            float(values[column]) if column is not None and column < len(values) else np.nan
-        )
-    runs = np.array(sorted(found), np.int64)
-    return runs, np.array([found[run] for run in runs.tolist()], np.float64)
+        tables = {name: unpack_bytes(stored.values) for name, stored in of_block.items()}
+        values = np.full((len(columns), len(runs)), np.nan)
+        for row, (quantity, statistic) in enumerate(columns):
+            stored = of_block.get(quantity)
+            if stored is not None and statistic in stored.statistics:
+                values[row] = tables[quantity][stored.statistics.index(statistic)]
+        valid = not_void(runs, index, trends.deleted)
+        yield runs[valid], values[:, valid]
+
+
+def _of_tail(trends: Trends, columns: Sequence[Column]) -> _Part:
+    position = _index(_names(trends))
+    places = np.array([position.get(column, -1) for column in columns], np.int64)
+    prefetch(trends, trends.tail.values())
+    values = np.full((len(columns), len(trends.tail)), np.nan)
+    for index, row in enumerate(trends.tail.values()):
+        stored = unpack_bytes(row.values)
+        known = (places >= 0) & (places < len(stored))  # a column may be newer than the row
+        values[known, index] = stored[places[known]]
+    return np.array(list(trends.tail.keys()), np.int64), values
 
 
 def read_row(

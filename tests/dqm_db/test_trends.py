@@ -14,6 +14,12 @@ def _small_blocks(monkeypatch):
     monkeypatch.setattr(trends, "FOLD", 4)
 
 
+def read(stored, quantity, statistic):
+    runs, values = trends.read_trends(stored, [("NO", "such"), (quantity, statistic)])
+    assert np.isnan(values[0]).all()
+    return runs, values[1]
+
+
 STEP = st.one_of(
     st.tuples(st.just("put"), st.integers(1, 12), st.floats(-1e6, 1e6)),
     st.tuples(st.just("drop"), st.integers(1, 12)),
@@ -34,7 +40,7 @@ def test_reads_what_was_written_last(steps):
             expected.pop(step[1], None)
         if trends.needs_folding(stored):
             trends.fold(stored)
-    runs, values = trends.read_trend(stored, "Q", "mean")
+    runs, values = read(stored, "Q", "mean")
     assert runs.tolist() == sorted(expected)
     assert values.tolist() == [expected[run] for run in sorted(expected)]
     for run in range(1, 13):
@@ -51,13 +57,13 @@ def test_statistics_may_appear_and_disappear():
         trends.put_row(stored, run, {"A": {"x": run}})
     trends.fold(stored)
     trends.put_row(stored, 5, {"B": {"y": 5.0}, "A": {"z": 1.0}})
-    runs, values = trends.read_trend(stored, "A", "x")
+    runs, values = read(stored, "A", "x")
     assert runs.tolist() == [1, 2, 3, 4, 5]
     assert values[:4].tolist() == [1, 2, 3, 4]
     assert np.isnan(values[4])
-    assert np.isnan(trends.read_trend(stored, "B", "y")[1][:4]).all()
-    assert trends.read_trend(stored, "B", "y")[1][4] == 5
-    assert np.isnan(trends.read_trend(stored, "NO", "such")[1]).all()
+    assert np.isnan(read(stored, "B", "y")[1][:4]).all()
+    assert read(stored, "B", "y")[1][4] == 5
+    assert np.isnan(read(stored, "NO", "such")[1]).all()
     assert trends.read_names(stored) == {"A": ("x", "z"), "B": ("y",)}
     assert trends.read_row(stored, 5) == {"B": {"y": 5.0}, "A": {"z": 1.0}}
 
@@ -69,7 +75,7 @@ def test_folding_takes_the_oldest_rows_and_keeps_the_rest():
     trends.fold(stored)
     assert list(stored.tail) == [9]
     assert len(stored.blocks) == 1
-    assert trends.read_trend(stored, "A", "x")[1].tolist() == [1, 3, 5, 7, 9]
+    assert read(stored, "A", "x")[1].tolist() == [1, 3, 5, 7, 9]
 
 
 @pytest.mark.parametrize("folded", [True, False])
