@@ -63,6 +63,7 @@ export class Calendar {
     this.totals = new Map(); // of the months
     this.cells = new Map();
     this.built = "";
+    this.chosen = null;
   }
 
   show(nights, chosen, gaps) {
@@ -78,6 +79,10 @@ export class Calendar {
     for (const [month, total] of this.totals) text(total, plural(totals.get(month) ?? 0, "run"));
     const first = this.cells.get(chosen) ?? this.reachable ?? [...this.cells.values()].findLast((cell) => !cell.disabled);
     this.reach(first ?? null);
+    if (chosen !== this.chosen && !this.months.contains(document.activeElement)) {
+      this.cells.get(chosen)?.scrollIntoView({ block: "nearest", inline: "nearest" });
+    }
+    this.chosen = chosen;
   }
 
   build(months) {
@@ -128,13 +133,14 @@ export class Calendar {
     const held = found?.runs ?? 0;
     const absent = found?.within ?? 0;
     cell.disabled = found === undefined;
-    cell.dataset.status = held === 0 ? "" : words(found.worst).key;
+    const incomplete = this.listed && absent > 0;
+    const { sign } = words(found?.worst);
+    cell.dataset.status = held === 0 && !incomplete ? "" : words(found.worst).key;
     cell.classList.toggle("out", held > 0 && found.matching === 0);
     cell.setAttribute("aria-pressed", String(chosen));
-    missing.textContent = absent === 0 ? "" : `−${few(absent)}`;
-    if (held === 0) runs.textContent = "";
-    else if (this.listed) runs.textContent = `${words(found.worst).sign} ${few(held - found.unlisted)}/${few(held - found.unlisted + absent)}`;
-    else runs.textContent = `${words(found.worst).sign} ${few(held)}`;
+    const listed = held - (found?.unlisted ?? 0);
+    missing.textContent = incomplete ? sign : absent === 0 ? "" : `−${few(absent)}`;
+    runs.textContent = incomplete ? `${few(listed)}/${few(listed + absent)}` : held === 0 ? "" : `${sign} ${few(held)}`;
     cell.title = this.describe(night, found);
     cell.ariaLabel = cell.title;
   }

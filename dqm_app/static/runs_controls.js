@@ -55,12 +55,11 @@ export class Controls {
       group("Verdict", [...this.verdicts.values()].map(({ button }) => button)),
       group("Date", [this.from, "–", this.until]),
       group("Events", [element("span", { class: "label" }, ["Events"]), this.low, "–", this.high]),
-      this.clear,
       this.wrong,
     ]);
     // stands above the table
     this.result = element("div", { class: "runs-result" }, [
-      this.count, this.night, this.missing, element("span", { class: "end" }, [this.gaps, this.save]),
+      this.count, this.night, this.clear, this.missing, element("span", { class: "end" }, [this.gaps, this.save]),
     ]);
   }
 
@@ -85,7 +84,7 @@ export class Controls {
     this.gaps.disabled = filter.by !== "run";
     this.night.hidden = filter.night === null;
     if (filter.night !== null) text(this.night, `Night ${day(filter.night)} ✕`);
-    this.clear.disabled = format(filter) === "";
+    this.clear.hidden = format(filter) === "";
     this.result.classList.toggle("filtering", isFiltering(filter));
     text(this.count, counted);
     text(this.missing, missing);

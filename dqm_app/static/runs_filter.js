@@ -112,33 +112,38 @@ export function asksFor(filter, first, last, night) {
   return ranges.some(([lowest, highest]) => lowest <= last && highest >= first);
 }
 
-/** What a text looks for: words (a number, a range of them, a month or day), any of which may match.
+/** What a text looks for: words, each a number, a range of numbers, a month or a day. One of the
+ * numbers must match, and one of the dates.
  *
  * `find(run, start)` is null for an empty text; `ranges` are the numbers named; `wrong` is the first
  * word that is none of these, or null.
  */
 export function search(text) {
   const words = text.toLowerCase().replaceAll("–", "-").split(/[\s,;]+/).filter((word) => word && word !== "run" && word !== "runs");
-  const tests = [];
+  const dates = [];
+  const numbers = [];
   const ranges = [];
   let wrong = null;
   for (const word of words) {
     const [, month, of] = /^((?:19|20)\d\d-(?:0[1-9]|1[0-2]))(?:-(\d{1,2}))?-?$/.exec(word) ?? [];
     const [, first, last] = /^(\d{1,15})-(\d{0,15})$/.exec(word) ?? [];
     if (month !== undefined) {
-      tests.push(during(month, of));
+      dates.push(during(month, of));
     } else if (first !== undefined) {
       const range = [Number(first), last === "" ? Infinity : Number(last)];
       ranges.push(range);
-      tests.push((run) => run >= range[0] && run <= range[1]);
+      numbers.push((run) => run >= range[0] && run <= range[1]);
     } else if (/^\d{1,15}$/.test(word)) {
       ranges.push([Number(word), Number(word)]);
-      tests.push((run) => String(run).includes(word));
+      numbers.push((run) => String(run).includes(word));
     } else {
       wrong ??= word;
     }
   }
-  const find = words.length === 0 ? null : (run, start) => tests.some((test) => test(run, start));
+  const any = (tests, value) => tests.length === 0 || tests.some((test) => test(value));
+  let find = (run, start) => any(numbers, run) && any(dates, start);
+  if (words.length === 0) find = null;
+  else if (numbers.length + dates.length === 0) find = () => false;
   return { find, ranges, wrong };
 }
 
@@ -151,7 +156,7 @@ function during(month, of) {
   });
   const low = starts[0] * DAY;
   const high = (starts.at(-1) + 1) * DAY;
-  return (_run, start) => start >= low && start < high;
+  return (start) => start >= low && start < high;
 }
 
 /** Whether this is a day of the calendar, YYYY-MM-DD. */

@@ -26,6 +26,7 @@ export class Grid {
     this.front = null;
     this.active = 0; // index of the item that has the focus
     this.top = 0;
+    this.left = false; // whether a run was opened by key, so that the focus belongs here on return
     this.headings = new Map(COLUMNS.map(({ key, label, unit, title, right }) => [key, element("div", {
       role: "columnheader", class: right ? "right" : "", title,
     }, [element("button", { type: "button", click: () => sort(key) }, [
@@ -144,6 +145,8 @@ export class Grid {
   resized() {
     if (this.root.clientHeight === 0) return;
     this.root.scrollTop = this.top;
+    if (this.left && document.activeElement === document.body) this.root.focus({ preventScroll: true });
+    this.left = false;
     this.draw();
   }
 
@@ -177,7 +180,10 @@ export class Grid {
     const page = Math.max(1, Math.floor(this.height() / ROW) - 1);
     const steps = { ...STEPS, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity }[event.key];
     if (steps !== undefined) this.move(this.active + steps);
-    else if (event.key === "Enter") this.choose(this.active);
+    else if (event.key === "Enter") {
+      this.left = true;
+      this.choose(this.active);
+    }
     else return;
     event.preventDefault();
   }
@@ -188,7 +194,7 @@ export class Grid {
     const [above, below] = [this.tops[this.active], this.tops[this.active + 1] - this.height()];
     if (this.top > above) this.scrollTo(above);
     else if (this.top < below) this.scrollTo(below);
-    this.draw();
+    this.render();
   }
 
   clicked(event) {
