@@ -74,6 +74,21 @@ def test_unknown_values_are_none():
     assert camera_runs("C", [1]).search("", 1).rows == [[1, None, 100, 0, None, None]]
 
 
+def test_the_verdict_of_a_run():
+    runs = camera_runs("C", [1, 2, 5])
+    runs.columns["verdict"][:] = [3, -1, 0]
+    assert [runs.verdict(run) for run in (1, 2, 5, 7)] == [3, None, 0, None]
+    assert [row[-1] for row in runs.search("", 3).rows] == [0, None, 3]
+
+
+def test_the_newest_run_is_as_old_as_its_end_or_else_its_start():
+    runs = camera_runs("C", [1, 2], start=MAY, step=3600)
+    assert runs.newest_at == MAY + 3600
+    runs.columns["end"][:] = MAY + 4000
+    assert runs.newest_at == MAY + 4000
+    assert camera_runs("C", [1]).newest_at is None
+
+
 def test_a_replaced_run_has_another_identity(file_settings):
     def identity() -> tuple:
         with open_database(file_settings) as database, database.snapshot() as snapshot:

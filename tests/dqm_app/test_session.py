@@ -13,6 +13,7 @@ from bokeh.document import Document
 from bokeh.models import Div
 from fake_database import SETTINGS, FakeDatabase, until
 from synthetic_runs import a_run
+from verdicts import judge
 
 import dqm_app.pages
 import dqm_app.service
@@ -428,6 +429,25 @@ def test_a_heartbeat_of_cron_changes_the_sign_of_the_pull_and_nothing_else(brows
         later = Page(service)
         await later.show(run=6001)
         assert freshness(later)["pull"]["at"] == 4.0
+
+    browse(scenario)
+
+
+def test_a_new_verdict_reaches_the_page_and_nothing_is_drawn_again(browse, writer):
+    for run in (6001, 7001):
+        judge(writer, "NectarCAMQM", run, -1)
+
+    async def scenario(service, _database, _gate):
+        page = Page(service)
+        state = await page.show(run=6001)
+        assert (state["verdict"], state["newest_verdict"]) == (None, None)
+        assert state["newest_at"] == 1.7e9 + 7001 + 9.5
+        updates, loads = len(page.view("first").updates), len(FirstView.loads)
+        judge(writer, "NectarCAMQM", 6001, 3)
+        await until(lambda: page.state["verdict"] == 3)
+        judge(writer, "NectarCAMQM", 7001, 2)
+        await until(lambda: page.state["newest_verdict"] == 2)
+        assert (len(page.view("first").updates), len(FirstView.loads)) == (updates, loads)
 
     browse(scenario)
 
