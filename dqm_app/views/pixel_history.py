@@ -109,15 +109,13 @@ class OfPixels:
         # in one go: what is not folded yet is read from the runs
         stored, values = snapshot.pixel_histories(camera, [quantity, *masks], subject.pixels)
 
-        def of_camera(name: str, statistic: str) -> NDArray[np.float64]:
-            found = aligned(runs, *snapshot.trend(camera, name, statistic))
-            return np.asarray(found, "<f8")
-
+        columns = [(quantity, statistic) for statistic in ("median", "sigma", "std", "count")]
+        columns += [(mask, "count") for mask in masks]
+        found = aligned(runs, *snapshot.trends(camera, columns))
+        median, sigma, std, count, *flag_counts = np.asarray(found, "<f8")
         fraction = np.full((PIXELS_PER_MODULE, len(runs)), np.nan)
-        flags_known = np.zeros(len(runs), np.bool_)
         for mask in masks:
             fraction = np.fmax(fraction, aligned(runs, stored, values[mask]))
-            flags_known |= of_camera(mask, "count") > 0
         return cls(
             info=info,
             subject=subject,
@@ -125,11 +123,11 @@ class OfPixels:
             start=known.columns["start"],
             values=aligned(runs, stored, values[quantity]),
             fraction=fraction,
-            median=of_camera(quantity, "median"),
-            sigma=of_camera(quantity, "sigma"),
-            std=of_camera(quantity, "std"),
-            measured=of_camera(quantity, "count") > 0,
-            flags_known=flags_known,
+            median=median,
+            sigma=sigma,
+            std=std,
+            measured=count > 0,
+            flags_known=np.nan_to_num([np.zeros(len(runs)), *flag_counts]).max(axis=0) > 0,
         )
 
     def states(self) -> States:
@@ -184,14 +182,16 @@ def deviations_of(
     runs, histories = snapshot.pixel_histories(camera, names, pixels)
     if not runs.size:
         return None
+    statistics = ("median", "sigma", "std")
+    wanted = [(name, statistic) for name in names for statistic in statistics]
+    of_camera = aligned(runs, *snapshot.trends(camera, wanted))
     columns = Columns.of(runs)
-    rows = []
-    for name in names:
-        camera_wide = [
-            aligned(runs, *snapshot.trend(camera, name, statistic))
-            for statistic in ("median", "sigma", "std")
-        ]
-        rows.append(columns.farthest(distance(mean_of(histories[name]), *camera_wide)))
+    rows = [
+        columns.farthest(distance(mean_of(histories[name]), *found))
+        for name, found in zip(
+            names, of_camera.reshape(len(names), len(statistics), -1), strict=True
+        )
+    ]
     infos = [describe(name) for name in names]
     table = np.array(rows, "<f4")
     if not np.isfinite(table).any():
