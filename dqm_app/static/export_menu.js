@@ -20,6 +20,7 @@ export function exportMenu(layout, document_) {
 
   function close() {
     root.open = false;
+    list.replaceChildren(); // what is on the page will be another thing next time
     summary.focus();
   }
 
