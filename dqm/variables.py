@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 PREFIX = "DQM_"
 SETTINGS = (
     "dqm_app.settings:DashboardSettings",
+    "dqm_db.settings:CheckSettings",
     "dqm_db.settings:DatabaseSettings",
     "dqm_db.settings:ServerSettings",
     "ingest.settings:IngestSettings",

@@ -78,6 +78,19 @@ def drop_row(chunks: IOBTree, run: int) -> None:
     _rewrite(chunks, run, None)
 
 
+def put_verdicts(chunks: IOBTree, verdicts: Mapping[int, Verdict]) -> None:
+    """Write status and time of verdicts into the rows of their runs, which must exist."""
+    of_chunks: dict[int, list[int]] = {}
+    for run in sorted(verdicts):
+        of_chunks.setdefault(run // CHUNK, []).append(run)
+    for key, runs in of_chunks.items():
+        columns = {name: values.copy() for name, values in _unpack(chunks[key]).items()}
+        places = np.searchsorted(columns["run"], runs)
+        columns["verdict"][places] = [int(verdicts[run].status) for run in runs]
+        columns["checked_at"][places] = [verdicts[run].checked_at for run in runs]
+        chunks[key].columns = pack_record(columns)
+
+
 def _rewrite(chunks: IOBTree, run: int, row: Mapping[str, NDArray] | None) -> None:
     key = run // CHUNK
     chunk = chunks.get(key)

@@ -15,7 +15,7 @@ from ZODB.POSException import POSKeyError
 
 from dqm_db import ingestion, pixel_history, trends, verdicts
 from dqm_db.catalogue import Catalogue, read_catalogue
-from dqm_db.checks import Verdict
+from dqm_db.checks import ThresholdSeries, Verdict
 from dqm_db.codec import PackedArray, unpack, unpack_bytes, unpack_record
 from dqm_db.content import N_PIXELS, Kind, Original, RunHeader, Statistics
 from dqm_db.errors import RunNotFound
@@ -154,6 +154,10 @@ class Snapshot:
         """What the checks say of a run; None: it was never judged."""
         self._run(camera, run)
         return verdicts.read_verdict(self._camera(camera), run)
+
+    def thresholds(self, camera: str) -> ThresholdSeries | None:
+        """What the newest verdicts on runs of *camera* were made with; None: there were none."""
+        return verdicts.read_thresholds(self._camera(camera))
 
     def trend(
         self, camera: str, quantity: str, statistic: str

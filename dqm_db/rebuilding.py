@@ -1,4 +1,4 @@
-"""Catalogue and trends of a camera computed anew from its runs.
+"""Catalogue, trends, verdicts and pixel history of a camera computed anew from its runs.
 
 They grow in small transactions below ``Camera.rebuild``, a `Camera` of the same name without runs,
 where no reader looks; one transaction at the end puts them in the place of the old ones. What a
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from ZODB.Connection import Connection
 
 from dqm_db import catalogue, pixel_folding, pixel_history, trends, verdicts
+from dqm_db.checks import RunFacts, Verdict
 from dqm_db.codec import PackedArray, unpack, unpack_bytes, unpack_record
 from dqm_db.content import Kind, Quantity, RunHeader, Statistics
 from dqm_db.errors import DatabaseUnavailable
 from dqm_db.model import Camera, Run
 from dqm_db.records import QuantityEntry, unpack_contents, unpack_header
-from dqm_db.storage import Database, checked_root
+from dqm_db.storage import checked_root
 from dqm_db.urls import shown
 from dqm_db.writer import Writer
 
@@ -54,6 +55,7 @@ class _Row:
     run: int
     header: RunHeader | None = None
     statistics: Statistics | None = None
+    verdict: Verdict | None = None
     error: Exception | None = None
 
 
@@ -64,7 +66,7 @@ def rebuild(
     *,
     stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[RebuiltRun]:
-    """Compute the catalogue and the trends of *camera* from its stored runs.
+    """Compute catalogue, trends, verdicts and pixel history of *camera* from its stored runs.
 
     Yields what became of each run. Everything is as it was until the last one has been consumed.
 
@@ -99,7 +101,7 @@ def rebuild(
             if stop():
                 change.give_up()
                 return
-            rows.append(_read(writer.database, camera, run, statistics))
+            rows.append(_read(writer, camera, run, statistics))
             yield RebuiltRun(camera, run, rows[-1].error)
         change.add(rows)
     change.finish()
@@ -123,8 +125,9 @@ class _Change:
             new = _growing(camera)
             for row in rows:
                 if row.header is not None:
-                    verdict = verdicts.read_verdict(camera, row.run)
-                    catalogue.put_row(new.catalogue, row.header, verdict)
+                    catalogue.put_row(new.catalogue, row.header, row.verdict)
+                if row.verdict is not None:
+                    verdicts.put_verdict(new, row.run, row.verdict)
                 if row.statistics is not None:
                     trends.put_row(new.trends, row.run, row.statistics)
                 if row.error is None and row.run in camera.runs:
@@ -150,6 +153,8 @@ class _Change:
             new = _growing(camera)
             camera.catalogue, camera.trends = new.catalogue, new.trends
             camera.pixels = pixel_history.history_of(new)
+            camera.verdicts = new.verdicts
+            verdicts.put_thresholds(camera, self._writer.judge.thresholds(self._name))
             del camera.rebuild
 
         self._commit("finish", change)
@@ -176,19 +181,24 @@ def _growing(camera: Camera) -> Camera:
 
 
 def _read(
-    database: Database,
+    writer: Writer,
     camera: str,
     run: int,
     statistics: Callable[[Sequence[Quantity]], Statistics],
 ) -> _Row:
     header = None
     try:
-        with database.connection() as connection:
-            root = checked_root(connection, shown(database.settings.db_url))
+        with writer.database.connection() as connection:
+            root = checked_root(connection, shown(writer.database.settings.db_url))
             stored = root.cameras[camera].runs[run]
             header = unpack_header(stored.header)
             quantities = stored_quantities(stored)
-        return _Row(run, header, statistics(quantities))
+            before = verdicts.read_verdict(root.cameras[camera], run)
+        found = statistics(quantities)
+        verdict = writer.judge.judge(camera, RunFacts.of(header, quantities, found))
+        if before is not None and verdict.says_the_same_as(before):
+            verdict = before  # it was made then, and pages that show it need not do so again
+        return _Row(run, header, found, verdict)
     except DatabaseUnavailable:
         raise
     except Exception as error:

@@ -53,6 +53,17 @@ class DatabaseSettings(BaseSettings):
     )
 
 
+class CheckSettings(BaseSettings):
+    """How runs are judged."""
+
+    model_config = _ENVIRONMENT
+
+    thresholds_dir: Path | None = Field(
+        None,
+        description="Folder of the site's own limits of the checks, default.toml and CAMERA.toml.",
+    )
+
+
 class ServerSettings(BaseSettings):
     """How ``dqm primary`` and ``dqm replica`` store, serve and replicate."""
 

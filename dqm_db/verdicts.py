@@ -1,4 +1,6 @@
-"""Verdicts in the database: a record of its own per run, so that judging again rewrites no run."""
+"""Verdicts in the database, a record of its own per run, so that judging again rewrites no run; and
+the thresholds that they were made with, which every dashboard can draw then.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ from typing import Any
 
 from BTrees.IOBTree import IOBTree
 
-from dqm_db.checks import CheckResult, Status, Verdict
+from dqm_db.checks import CheckResult, Status, ThresholdSeries, Verdict
 from dqm_db.codec import pack_record, unpack_record
 from dqm_db.model import Camera, SmallRecord
 
@@ -34,6 +36,22 @@ def drop_verdict(camera: Camera, run: int) -> None:
     """Forget the verdict of *run*, if there is one."""
     if camera.verdicts is not None and run in camera.verdicts:
         del camera.verdicts[run]
+
+
+def put_thresholds(camera: Camera, thresholds: ThresholdSeries) -> None:
+    """Remember what verdicts on runs of *camera* are made with; what is the same stays as it is."""
+    data = pack_record(thresholds.document())
+    if camera.thresholds is None:
+        camera.thresholds = SmallRecord(data)
+    elif camera.thresholds.data != data:
+        camera.thresholds.data = data
+
+
+def read_thresholds(camera: Camera) -> ThresholdSeries | None:
+    """What the newest verdicts on runs of *camera* were made with; None: there were none."""
+    if camera.thresholds is None:
+        return None
+    return ThresholdSeries.of_document(unpack_record(camera.thresholds.data))
 
 
 def read_verdict(camera: Camera, run: int) -> Verdict | None:

@@ -27,6 +27,7 @@ from dqm_db import (
     trends,
     verdicts,
 )
+from dqm_db.checks import Judge, RunFacts
 from dqm_db.content import LARGEST_RUN, Original, Provenance, RunContent, RunHeader
 from dqm_db.errors import (
     ConfigurationError,
@@ -40,7 +41,7 @@ from dqm_db.errors import (
 from dqm_db.model import ROOT_KEY, SCHEMA, Camera, Root
 from dqm_db.packing import pack_run
 from dqm_db.records import pack_header, unpack_header
-from dqm_db.settings import DatabaseSettings
+from dqm_db.settings import CheckSettings, DatabaseSettings, load
 from dqm_db.storage import Database, checked_root, open_database
 from dqm_db.urls import identities, shown
 
@@ -97,8 +98,9 @@ def open_writer(settings: DatabaseSettings) -> Iterator[Writer]:
     WriterLocked, DatabaseUnavailable, ReadOnlyDatabase, ForeignDatabase, NewerDatabase,
     ConfigurationError
     """
+    judge = Judge(load(CheckSettings).thresholds_dir)
     with writer_lock(settings), _open_writable(settings) as database:
-        writer = Writer(database)
+        writer = Writer(database, judge)
         writer.prepare()
         yield writer
 
@@ -106,8 +108,9 @@ def open_writer(settings: DatabaseSettings) -> Iterator[Writer]:
 class Writer:
     """Changes the database, one transaction per call; made by `open_writer`."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, judge: Judge) -> None:
         self.database = database
+        self.judge = judge
 
     def prepare(self) -> None:
         """Make our root in an empty database; migrate an older schema step by step."""
@@ -125,7 +128,7 @@ class Writer:
     def store_run(
         self, content: RunContent, original: Original | None, *, replace: bool = False
     ) -> None:
-        """Store a run with its catalogue row and statistics, all or nothing.
+        """Store a run with its catalogue row, statistics and verdict, all or nothing.
 
         Whatever failure of its file was remembered is forgotten with it.
 
@@ -135,11 +138,16 @@ class Writer:
             The run is stored already and *replace* is not set; nothing was changed.
         ValueError
             The run number does not fit the database, or the content cannot be stored.
+        ConfigurationError
+            The thresholds of the checks cannot be read.
         """
         header = content.header
         if not 0 < header.run <= LARGEST_RUN:
             raise ValueError(f"run number {header.run} is not between 1 and {LARGEST_RUN}")
         packed = pack_run(content, original)
+        facts = RunFacts.of(header, content.quantities, content.statistics)
+        verdict = self.judge.judge(header.camera, facts)
+        thresholds = self.judge.thresholds(header.camera)
 
         def put(connection: Connection) -> bool:
             root = self._root(connection)
@@ -152,8 +160,9 @@ class Writer:
                     f"{header.camera} run {header.run} is already stored; --force replaces it"
                 )
             camera.runs[header.run] = packed.make_run()
-            catalogue.put_row(camera.catalogue, header, None)
-            verdicts.drop_verdict(camera, header.run)
+            catalogue.put_row(camera.catalogue, header, verdict)
+            verdicts.put_verdict(camera, header.run, verdict)
+            verdicts.put_thresholds(camera, thresholds)
             trends.put_row(camera.trends, header.run, content.statistics)
             pixel_history.put_run(camera, header.run)
             ingestion.drop_failure(root, header.camera, header.run)

@@ -14,6 +14,8 @@ from dqm_db.content import Kind, Quantity
 from ingest.derived import BAD_FRACTION, FRACTION
 
 PERCENTILES = (0.5, 2.5, 25.0, 75.0, 97.5, 99.5)
+DEAD, HOT = 0.5, 2.0
+"""Times the median of the camera, below and above which a pixel counts as dead and as hot."""
 OUTLIER = 5.0
 """Robust standard deviations from the median beyond which a pixel counts as an outlier."""
 MAD_TO_SIGMA = 1.482602218505602
@@ -31,6 +33,10 @@ DEFINITIONS: Mapping[Kind, Mapping[str, str]] = {
         **{f"p{level:g}": f"{level:g} % percentile over the pixels" for level in PERCENTILES},
         "sigma": "1.4826 × median absolute deviation: a width that outliers do not change",
         "outliers": "pixels further than 5 sigma from the median",
+        "above": "pixels more than 5 sigma above the median",
+        "below": "pixels more than 5 sigma below the median",
+        "dead": "pixels at less than half the median, where that is above 0",
+        "hot": "pixels at more than twice the median, where that is above 0",
         "count": "pixels with a finite value",
         "zeros": "pixels that are exactly zero",
         "bad": "pixels flagged in more than half of the events (bad-pixel fractions only)",
@@ -116,17 +122,24 @@ def map_statistics(table: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]
     count = finite.sum(axis=1)
     ordered = np.sort(values, axis=1)  # NaN last
     mean = np.nansum(values, axis=1) / count
-    deviation = np.abs(values - _percentile(ordered, count, 50.0)[:, None])
+    median = _percentile(ordered, count, 50.0)
+    difference = values - median[:, None]
+    deviation = np.abs(difference)
     sigma = MAD_TO_SIGMA * _percentile(np.sort(deviation, axis=1), count, 50.0)
+    positive = np.where(median > 0, 1.0, np.nan)  # of a median of 0 or below nothing is a share
     return {
         "mean": mean,
-        "median": _percentile(ordered, count, 50.0),
+        "median": median,
         "std": np.sqrt(np.nansum((values - mean[:, None]) ** 2, axis=1) / count),
         "min": _percentile(ordered, count, 0.0),
         "max": _percentile(ordered, count, 100.0),
         **{f"p{level:g}": _percentile(ordered, count, level) for level in PERCENTILES},
         "sigma": sigma,
         "outliers": (deviation > OUTLIER * sigma[:, None]).sum(axis=1).astype(np.float64),
+        "above": (difference > OUTLIER * sigma[:, None]).sum(axis=1).astype(np.float64),
+        "below": (difference < -OUTLIER * sigma[:, None]).sum(axis=1).astype(np.float64),
+        "dead": positive * (values < DEAD * median[:, None]).sum(axis=1),
+        "hot": positive * (values > HOT * median[:, None]).sum(axis=1),
         "count": count.astype(np.float64),
         "zeros": (values == 0).sum(axis=1).astype(np.float64),
     }

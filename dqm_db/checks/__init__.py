@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from dqm_db.checks.facts import RunFacts
+from dqm_db.checks.judging import Judge
 from dqm_db.checks.results import CheckResult, Limits, Status, Verdict
+from dqm_db.checks.thresholds import Thresholds, ThresholdSeries, read_thresholds
 
-__all__ = ["CheckResult", "Limits", "Status", "Verdict"]
+__all__ = [
+    "CheckResult",
+    "Judge",
+    "Limits",
+    "RunFacts",
+    "Status",
+    "ThresholdSeries",
+    "Thresholds",
+    "Verdict",
+    "read_thresholds",
+]

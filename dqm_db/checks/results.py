@@ -74,6 +74,10 @@ class Verdict:
     thresholds: str
     checked_at: float
 
+    def says_the_same_as(self, other: Verdict | None) -> bool:
+        """Whether *other* is this verdict, perhaps made at another time or with other files."""
+        return other is not None and (self.status, self.results) == (other.status, other.results)
+
     @classmethod
     def of(cls, results: Iterable[CheckResult], thresholds: str, checked_at: float) -> Verdict:
         """The verdict that *results* make, those of equal status in the order given."""

@@ -71,7 +71,14 @@ def state(writer: Writer, camera: str = CAMERA) -> dict[str, Any]:
         columns = snapshot.catalogue(camera).columns
         names = snapshot.trend_names(camera)
         return {
-            "catalogue": {name: values.tobytes() for name, values in columns.items()},
+            "catalogue": {
+                name: values.tobytes() for name, values in columns.items() if name != "checked_at"
+            },
+            "verdicts": {
+                run: (verdict.status, verdict.results)
+                for run in snapshot.runs(camera)
+                if (verdict := snapshot.verdict(camera, run)) is not None
+            },
             "names": names,
             "rows": {run: snapshot.statistics(camera, run) for run in snapshot.runs(camera)},
             "trends": {

@@ -1,0 +1,104 @@
+"""The verdict on a run: all checks, applied with the thresholds that hold for it."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from pathlib import Path
+
+from dqm_db.checks.catalogue import known_checks
+from dqm_db.checks.facts import NotMeasured, RunFacts
+from dqm_db.checks.kinds import Check
+from dqm_db.checks.results import CheckResult, Status, Verdict
+from dqm_db.checks.thresholds import (
+    LEVELS,
+    CheckLimits,
+    ThresholdSeries,
+    cameras_of,
+    read_thresholds,
+)
+
+
+class Judge:
+    """Makes verdicts.
+
+    Parameters
+    ----------
+    folder : Path or None
+        The site's own thresholds, beside those of this release; read once per camera.
+
+    Raises
+    ------
+    ConfigurationError
+        Any of the files in *folder* cannot be used, so that this is said before anything is stored.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        for camera in cameras_of(folder):
+            read_thresholds(camera, folder)
+        self.thresholds = functools.cache(self._thresholds)
+
+    def _thresholds(self, camera: str) -> ThresholdSeries:
+        return read_thresholds(camera, self._folder)
+
+    def judge(self, camera: str, facts: RunFacts) -> Verdict:
+        """The verdict on a run of *camera*, made now.
+
+        Raises
+        ------
+        ConfigurationError
+            The thresholds cannot be read.
+        """
+        thresholds = self.thresholds(camera).at(facts.run, facts.start)
+        results = [
+            evaluate(check, thresholds.limits[check.id], facts)
+            for check in known_checks().values()
+            if check.id in thresholds.limits
+        ]
+        return Verdict.of(results, thresholds.label, time.time())
+
+
+def evaluate(check: Check, limits: CheckLimits, facts: RunFacts) -> CheckResult:
+    """What *check* says of a run."""
+    quantity, statistic = check.columns[0] if check.columns else (None, None)
+    try:
+        value = check.measure(facts)
+        if not math.isfinite(value):
+            raise NotMeasured(f"its value is {value}")
+    except NotMeasured as reason:
+        status, text, known = Status.UNKNOWN, f"{check.title}: {reason}.", None
+    else:
+        status, known = limits.status(value), value
+        text = _sentence(check, limits, value, status)
+    return CheckResult(
+        check=check.id,
+        title=check.title,
+        status=status,
+        text=text,
+        value=known,
+        unit=check.unit,
+        limits=limits.plain(),
+        quantity=quantity,
+        statistic=statistic,
+    )
+
+
+def _sentence(check: Check, limits: CheckLimits, value: float, status: Status) -> str:
+    found = f"{check.title}: {_number(value, check.unit)}"
+    level = next((level for level, of in LEVELS.items() if of is status), None)
+    if level is None:
+        return f"{found}."
+    low, high = getattr(limits, level)
+    side, limit = ("above", high) if value > high else ("below", low)
+    if status is Status.INFO and limit == 0:
+        return f"{found}."  # that there is any is all there is to say
+    return f"{found}, {side} {_number(limit, check.unit)}."
+
+
+def _number(value: float, unit: str) -> str:
+    digits = f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    if unit.startswith("%"):
+        return f"{digits} {unit}"
+    return f"{digits} {unit}".strip()
