@@ -26,6 +26,7 @@ GROUPS = {
     "dirac": "benchmarks.dirac",
     "freshness": "benchmarks.freshness",
     "pages": "benchmarks.pages",
+    "runs": "benchmarks.run_table",
     "sessions": "benchmarks.sessions",
 }
 

@@ -33,6 +33,7 @@ class Plan:
     changes: int = 15
     large_cameras: int = 3
     large_runs: int = 1000
+    table_runs: int = 10_000
     sessions: int = 50
     runs_per_session: int = 10
     waves: int = 3
@@ -57,6 +58,7 @@ class Plan:
             changes=2,
             large_cameras=2,
             large_runs=40,
+            table_runs=200,
             sessions=4,
             runs_per_session=3,
             waves=2,

@@ -137,7 +137,7 @@ def _put(
             run.maps, run.small = shared.maps, shared.small
             run.arrays, run.summaries = dict(shared.arrays), dict(shared.summaries)
         stored.runs[number] = run
-        catalogue.put_row(stored.catalogue, header)
+        catalogue.put_row(stored.catalogue, header, None)
         trends.put_row(stored.trends, number, named.statistics)
     while trends.needs_folding(stored.trends):
         trends.fold(stored.trends)

@@ -94,6 +94,19 @@ def test_pages_are_measured_beside_the_bare_page(tmp_path):
     assert said
 
 
+@pytest.mark.browser
+def test_the_table_of_runs_is_opened_and_filtered(tmp_path):
+    from benchmarks import run_table
+    from benchmarks.plan import Plan
+
+    plan = Plan.tiny(tmp_path, lambda _text: None)
+    found = {result.key: result for result in run_table.measure(plan)}
+    assert len(found["table_open"].detail["seconds"]) == plan.pages
+    assert len(found["table_key"].detail["seconds"]) == len(run_table.KEYS)
+    assert min(found["table_key"].value, found["table_open"].value) > 0
+    assert found["table_bytes"].value * 1e3 > 20 * plan.table_runs
+
+
 def test_pages_without_a_browser_look_at_runs(tmp_path):
     from benchmarks.processes import ProcessGroup
     from benchmarks.servers import filled_stack
