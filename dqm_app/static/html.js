@@ -21,6 +21,16 @@ export function text(node, value) {
   }
 }
 
+/** Show that *button* is at work until *act* is done, which may have to fetch a script first. */
+export async function busyWhile(button, act) {
+  button.setAttribute("aria-busy", "true");
+  try {
+    await act();
+  } finally {
+    button.removeAttribute("aria-busy");
+  }
+}
+
 /** Say beside an entry why it is refused; an empty *reason* takes that back. */
 export function complain(entry, reason) {
   entry.classList.toggle("wrong", reason !== "");

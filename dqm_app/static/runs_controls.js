@@ -1,16 +1,17 @@
 // The filters above the run table. They show a filter and say when somebody has changed it.
 
 import { count, plural } from "./format.js";
-import { element, text } from "./html.js";
+import { busyWhile, element, text } from "./html.js";
 import { day, format, isDay, isFiltering, NOTHING, search } from "./runs_filter.js";
 import { mark, WORDS } from "./verdicts.js";
 
 export class Controls {
   /**
    * @param changed called with the new filter
+   * @param gaps called to show or hide what is missing
    * @param save called to save what the table shows
    */
-  constructor({ changed, save }) {
+  constructor({ changed, gaps, save }) {
     this.changed = changed;
     this.filter = NOTHING;
     this.text = element("input", {
@@ -40,15 +41,15 @@ export class Controls {
     });
     [this.low, this.high] = [limits("low", "at least"), limits("high", "at most")];
     this.gaps = element("button", {
-      type: "button", title: "Show the run numbers that are missing, where the table is sorted by run",
-      click: () => this.change({ gaps: !this.filter.gaps }),
+      type: "button", title: "Show which runs are missing: in the calendar, and in the table while it is sorted by run",
+      click: gaps,
     }, ["Gaps"]);
     this.night = element("button", { type: "button", class: "chosen", title: "Let go of this night", click: () => this.change({ night: null }) });
     this.count = element("span", { class: "count", role: "status" });
     this.missing = element("span", { class: "missing" });
     this.wrong = element("span", { class: "wrong", id: "runs-wrong", role: "status" });
     this.clear = element("button", { type: "button", title: "All runs again", click: () => this.reset() }, ["Clear"]);
-    this.save = element("button", { type: "button", title: "Save the matching runs in this order as a CSV file", click: save }, ["CSV"]);
+    this.save = element("button", { type: "button", title: "Save the matching runs in this order as a CSV file", click: () => busyWhile(this.save, save) }, ["CSV"]);
     const group = (label, children) => element("span", { class: "group", role: "group", "aria-label": label }, children);
     this.root = element("div", { class: "runs-controls", role: "search", "aria-label": "Filter the runs" }, [
       this.text,
@@ -63,8 +64,14 @@ export class Controls {
     ]);
   }
 
-  /** Show a filter and what it leaves; `numbers` has the runs of each verdict. */
-  show(filter, counted, numbers, missing, problems) {
+  /**
+   * Show a filter and what it leaves.
+   *
+   * @param numbers runs of each verdict
+   * @param gaps whether they are shown
+   * @param counted, missing, problems texts
+   */
+  show(filter, { numbers, gaps, counted, missing, problems }) {
     this.filter = filter;
     for (const [entry, value] of [
       [this.text, filter.text], [this.from, filter.from], [this.until, filter.until],
@@ -80,8 +87,7 @@ export class Controls {
       button.classList.toggle("none", runs === 0);
       text(number, count(runs));
     }
-    this.gaps.setAttribute("aria-pressed", String(filter.gaps));
-    this.gaps.disabled = filter.by !== "run";
+    this.gaps.setAttribute("aria-pressed", String(gaps));
     this.night.hidden = filter.night === null;
     if (filter.night !== null) text(this.night, `Night ${day(filter.night)} ✕`);
     this.clear.hidden = format(filter) === "";
