@@ -66,9 +66,9 @@ export class Calendar {
     this.chosen = null;
   }
 
-  show(nights, chosen, gaps) {
-    this.nights = nights;
-    this.listed = gaps.listed !== null;
+  /** Show the `nights`, of which one may be `chosen`; `listed`: against a run list. */
+  show(nights, chosen, listed, gaps) {
+    [this.nights, this.listed, this.gaps] = [nights, listed, gaps];
     const months = monthsOf(nights.keys());
     const key = JSON.stringify([this.listed, months]);
     if (key !== this.built) this.build(months);
@@ -126,12 +126,12 @@ export class Calendar {
   }
 
   fill(cell, night, found, chosen) {
-    const signature = JSON.stringify([found, found && [...found.verdicts], chosen]);
+    const signature = JSON.stringify([found, found && [...found.verdicts], chosen, this.gaps]);
     if (cell.dataset.said === signature) return;
     cell.dataset.said = signature;
     const [, missing, runs] = cell.children;
     const held = found?.runs ?? 0;
-    const absent = found?.within ?? 0;
+    const absent = this.gaps ? found?.within ?? 0 : 0;
     cell.disabled = found === undefined;
     const incomplete = this.listed && absent > 0;
     const { sign } = words(found?.worst);

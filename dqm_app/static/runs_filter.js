@@ -15,7 +15,7 @@ const LONGEST = 200;
 
 export const NOTHING = Object.freeze({
   text: "", verdicts: Object.freeze([]), from: "", until: "", low: null, high: null, night: null,
-  by: "run", down: true, gaps: true,
+  by: "run", down: true, gaps: null, // as it fits: see Gaps.few
 });
 
 /** A filter from an address; `wrong` are the parts that mean nothing. */
@@ -50,7 +50,7 @@ const READ = {
   },
   sort: (filter, [key, direction]) => KEYS.includes(key) && ["up", "down"].includes(direction)
     && assign(filter, "by", key) && assign(filter, "down", direction === "down"),
-  gaps: (filter, [state]) => state === "off" && assign(filter, "gaps", false),
+  gaps: (filter, [state]) => ["on", "off"].includes(state) && assign(filter, "gaps", state === "on"),
 };
 
 function assign(filter, name, value) {
@@ -68,7 +68,7 @@ export function format(filter) {
   if (low !== null || high !== null) parts.push(`events.${low ?? ""}-${high ?? ""}`);
   if (night !== null) parts.push(`night.${day(night)}`);
   if (by !== NOTHING.by || down !== NOTHING.down) parts.push(`sort.${by}.${down ? "down" : "up"}`);
-  if (!gaps) parts.push("gaps.off");
+  if (gaps !== null) parts.push(gaps ? "gaps.on" : "gaps.off");
   if (text.trim()) parts.push(`text.${text.trim()}`);
   return parts.join(" ");
 }

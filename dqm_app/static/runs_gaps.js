@@ -2,8 +2,8 @@
 
 import { count, plural } from "./format.js";
 import { asksFor } from "./runs_filter.js";
-import { lowerBound } from "./runs_rows.js";
 
+const USUAL = 0.25; // missing numbers per stored run
 const UNKNOWN_NIGHT = -(2 ** 31);
 const WORDS = {
   missing: "not here",
@@ -54,6 +54,11 @@ export class Gaps {
     return total;
   }
 
+  /** Whether they are worth showing unasked: not where numbers are left out all the time. */
+  few(rows) {
+    return this.listed !== null || this.total <= USUAL * rows.length;
+  }
+
   /** "Runs 6311–6313: not here" in two parts. */
   words(gap) {
     const [first, last] = [this.first[gap], this.last[gap]];
@@ -98,10 +103,4 @@ export function withGaps(rows, matching, all, gaps, filter) {
   }
   while (next < shown.length) items[at++] = -1 - shown[next++];
   return items;
-}
-
-/** Index among *gaps* of the one that begins with run *first*, or -1. */
-export function gapAt(gaps, first) {
-  const at = lowerBound(gaps.first, first);
-  return gaps.first[at] === first ? at : -1;
 }

@@ -21,7 +21,7 @@ class RunTable {
   constructor(root, document_) {
     this.model = (name) => document_.get_model_by_name(name);
     this.section = root.closest("section");
-    this.controls = new Controls({ changed: (filter) => this.choose(filter), save: () => this.save() });
+    this.controls = new Controls({ changed: (filter) => this.choose(filter), gaps: () => this.turnGaps(), save: () => this.save() });
     this.grid = new Grid({
       open: (run) => go({ run, view: this.grid.target }), sort: (key) => this.sort(key),
       target: views().includes("overview") ? "overview" : views()[0],
@@ -42,7 +42,7 @@ class RunTable {
     this.begin();
     onAsk((address) => {
       if (address.run !== undefined) this.locate(Number(address.run));
-      if (address.view === VIEW && (address.filter ?? "") !== format(this.filter)) {
+      if (address.view === VIEW && (address.filter ?? "") !== this.source) {
         this.read(address.filter);
         this.filtered();
       }
@@ -83,7 +83,8 @@ class RunTable {
   // ---- the filter ----
 
   read(source) {
-    const { filter, wrong } = parse(source ?? "");
+    this.source = source ?? "";
+    const { filter, wrong } = parse(this.source);
     this.filter = filter;
     this.wrong = wrong.length ? [`The address says what no filter is: ${wrong.join(" ")}.`] : [];
   }
@@ -91,13 +92,23 @@ class RunTable {
   choose(filter) {
     this.filter = filter;
     this.wrong = [];
-    note({ filter: format(filter) });
+    this.source = format(filter);
+    note({ filter: this.source });
     this.filtered();
   }
 
   sort(key) {
     const { by, down } = this.filter;
     this.choose({ ...this.filter, by: key, down: by === key ? !down : true });
+  }
+
+  get showsGaps() {
+    return this.filter.gaps ?? this.gaps.few(this.rows);
+  }
+
+  turnGaps() {
+    const shown = !this.showsGaps;
+    this.choose({ ...this.filter, gaps: shown === this.gaps.few(this.rows) ? null : shown });
   }
 
   filtered() {
@@ -110,14 +121,16 @@ class RunTable {
     this.matching = rows.order(filter.by, filter.down).filter((row) => all[row]);
     this.grid.show(rows, this.items(all), gaps, filter, stay);
     this.none.hidden = this.grid.items.length > 0;
-    const problems = [...this.wrong, gaps.problem].filter(Boolean);
-    this.controls.show(filter, counted(this.matching.length, rows.length), this.numbers, gaps.summary(), problems);
-    this.calendar.show(nightsOf(rows, gaps, but), filter.night, gaps);
+    this.controls.show(filter, {
+      numbers: this.numbers, gaps: this.showsGaps, counted: counted(this.matching.length, rows.length),
+      missing: gaps.summary(), problems: [...this.wrong, gaps.problem].filter(Boolean),
+    });
+    this.calendar.show(nightsOf(rows, gaps, but), filter.night, gaps.listed !== null, this.showsGaps);
   }
 
   items(all) {
     const { rows, filter, gaps, matching } = this;
-    if (filter.by !== "run" || !filter.gaps || gaps.length === 0) return Int32Array.from(matching);
+    if (filter.by !== "run" || !this.showsGaps || gaps.length === 0) return Int32Array.from(matching);
     const items = withGaps(rows, filter.down ? matching.slice().reverse() : matching, all, gaps, filter);
     return filter.down ? items.reverse() : items;
   }

@@ -4,93 +4,44 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 from browsing import DashboardPage
-from many_runs import Row, write_many
-from playwright.sync_api import Browser
-from processes import LOOPBACK, DatabaseServer, ServerProcess, free_port
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from many_runs import write_many
+from processes import DatabaseServer
+from runs_page import (
+    BROKEN,
+    CAMERA,
+    FAILURES,
+    FIRST,
+    GRID,
+    LINE,
+    LOAD_FILTERS,
+    NEWEST,
+    PER_NIGHT,
+    TEXT,
+    TOTAL,
+    Site,
+    dashboard,
+    opened,
+    rows,
+    sample,
+    settings_of,
+)
 
 from dqm_db.content import RunContent
-from dqm_db.ingestion import REMOVED, Failure
-from dqm_db.settings import DatabaseSettings, load
 from dqm_db.writer import open_writer
-from ingest.reading import ReadJob, read_run
 
 pytestmark = [pytest.mark.system, pytest.mark.browser]
-
-SAMPLES = Path(__file__).parent.parent / "data"
-CAMERA = "NectarCAMQM"
-NIGHTS, PER_NIGHT = 150, 20
-FIRST = 10_001
-EVENING = datetime(2026, 1, 1, 20, tzinfo=UTC).timestamp()
-OK, INFO, WARNING, BAD, UNKNOWN, NOT_JUDGED = 0, 1, 2, 3, 4, -1
-GRID = ".runs-grid"
-LINE = f"{GRID} .body .row"
-TEXT = "#runs-text"
-COUNT = ".runs-result .count"
-VERDICT_CYCLE = (OK, OK, OK, OK, INFO)
-BROKEN = "the gzip stream ends early"
-
-
-def rows() -> list[Row]:
-    """3,000 runs: 20 on each of 150 nights from 1 January 2026; run 10,001 is the first.
-
-    The last run of every tenth night is bad, that of the fifth after it a warning. Runs 10,011 and
-    10,012 (of the first night), 10,071 and 10,072 (of the fourth) are not stored.
-    """
-    made = []
-    for night in range(NIGHTS):
-        for at in range(PER_NIGHT):
-            run = FIRST + night * PER_NIGHT + at
-            verdict = VERDICT_CYCLE[at % 5]
-            if at == PER_NIGHT - 1:
-                verdict = {0: BAD, 5: WARNING}.get(night % 10, OK)
-            start = EVENING + 86_400 * night + 900 * at
-            made.append(Row(run, start, 10 + at, events=run - 10_000, verdict=verdict))
-    gone = {10_011, 10_012, 10_071, 10_072}
-    return [row for row in made if row.run not in gone]
-
-
-FAILURES = (
-    Failure(CAMERA, 10_012, "/grid/a", "CorruptFile", BROKEN, 1, 1.0, 2.0, None),
-    Failure(CAMERA, 10_071, "/grid/b", REMOVED, "deleted", 1, 1.0, 2.0, None),
-)
-TOTAL = NIGHTS * PER_NIGHT - 4
-NEWEST = FIRST + NIGHTS * PER_NIGHT - 1
-
-
-@dataclass
-class Site:
-    """A dashboard, and the list of runs beside its database."""
-
-    url: str
-    list: Path
-
-
-@contextmanager
-def dashboard(directory: Path, database: str, **environment: str) -> Iterator[Site]:
-    """A dashboard of *database*; its run list is only looked at when ``DQM_RUN_LIST`` says so."""
-    port = free_port()
-    command = ["dqm", "serve", "--port", str(port), "--num-procs", "1"]
-    variables = {"DQM_DB_URL": database, "DQM_WATCH_INTERVAL": "0.05", **environment}
-    with ServerProcess(command, port, directory / "dashboard.log", variables):
-        yield Site(f"http://{LOOPBACK}:{port}/", directory / "runs.csv")
-
-
-def settings_of(directory: Path, url: str) -> DatabaseSettings:
-    return load(DatabaseSettings, db_url=url, lock_dir=directory / "locks")
 
 
 @pytest.fixture(scope="module")
 def content() -> RunContent:
-    found = read_run(ReadJob(SAMPLES / f"{CAMERA}_DQM_Run6001.tar.gz")).content
-    assert found is not None
-    return found
+    return sample()
 
 
 @pytest.fixture(scope="module")
@@ -104,50 +55,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, content: RunContent) -> Itera
             writer.note_failure(failure)
     with dashboard(directory, url) as found:
         yield found
-
-
-def opened(browser: Browser, site: Site, filter_: str = "", **options) -> RunsPage:
-    query = f"?camera={CAMERA}&view=runs" + (f"&filter={filter_}" if filter_ else "")
-    return RunsPage(browser, site.url + query, **options)
-
-
-class RunsPage(DashboardPage):
-    """A page on the table of runs."""
-
-    def lines(self) -> list[list[str]]:
-        """The texts of the cells of the lines in sight, from the top; a gap has one."""
-        return self.page.evaluate(
-            """() => {
-              const grid = document.querySelector(".runs-grid");
-              const head = grid.querySelector(".head").getBoundingClientRect().bottom;
-              const end = grid.getBoundingClientRect().bottom;
-              return [...grid.querySelectorAll(".body .row")]
-                .map((row) => [row.getBoundingClientRect(), row])
-                .filter(([box]) => box.top >= head - 1 && box.bottom <= end)
-                .sort(([one], [other]) => one.top - other.top)
-                .map(([, row]) => [...row.children].map((cell) => cell.innerText.trim()));
-            }"""
-        )
-
-    def runs(self) -> list[int]:
-        """The runs in sight, from the top."""
-        return [int(cells[1]) for cells in self.lines() if len(cells) > 1]
-
-    def gaps(self) -> list[str]:
-        return [cells[0] for cells in self.lines() if len(cells) == 1]
-
-    def counts(self, text: str) -> RunsPage:
-        """Wait until that many runs are said to be there."""
-        self.wait_for(f"document.querySelector('{COUNT}').textContent === '{text}'")
-        return self
-
-    def night(self, day: str):
-        """The cell of a night, by its evening."""
-        number = int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() // 86_400)
-        return self[f'.night[data-night="{number}"]']
-
-    def top(self) -> float:
-        return self[GRID].evaluate("grid => grid.scrollTop")
 
 
 def test_only_the_rows_in_sight_are_in_the_page(browser, site):
@@ -229,6 +136,46 @@ def test_an_address_is_understood_and_what_makes_no_sense_in_it_is_said(browser,
         assert page.errors == []
 
 
+@pytest.fixture(scope="module")
+def filters(browser, site) -> Iterator[DashboardPage]:
+    """A page with the functions of ``runs_filter.js``."""
+    with opened(browser, site) as page:
+        page.page.evaluate(LOAD_FILTERS)
+        yield page
+
+
+PART = st.one_of(
+    st.text(max_size=12),
+    st.builds(
+        "{}.{}".format,
+        st.sampled_from(["verdict", "from", "until", "events", "night", "sort", "gaps", "text"]),
+        st.one_of(
+            st.text(max_size=12),
+            st.sampled_from(["bad.ok", "2026-02-29", "2024-02-29", "5-", "-", "run.up", "off"]),
+            st.dates().map(str),
+            st.integers(0).map(lambda number: f"{number}-{number}"),
+        ),
+    ),
+)
+
+
+@settings(max_examples=40)
+@given(addresses=st.lists(st.lists(PART, max_size=5).map(" ".join), min_size=5, max_size=40))
+def test_whatever_the_address_says_makes_a_filter_that_can_be_said_again(filters, addresses):
+    answers = filters.page.evaluate(
+        """(addresses) => {
+          const { format, parse, search } = globalThis.filters;
+          return addresses.map((address) => {
+            const said = format(parse(address).filter);
+            search(parse(address).filter.text).find?.(6310, 1.7e9);
+            return [said, format(parse(said).filter), parse(said).wrong];
+          });
+        }""",
+        addresses,
+    )
+    assert all(said == again and wrong == [] for said, again, wrong in answers), answers
+
+
 def test_columns_sort_both_ways_and_unknown_values_are_last(browser, site):
     with opened(browser, site) as page:
         heading = page.page.get_by_role("columnheader", name="Events")
@@ -306,6 +253,7 @@ def test_missing_runs_stand_between_the_rows_with_what_is_known_of_them(browser,
         page.wait_for(f"document.querySelector('{LINE}.gap') === null")
         assert page.address["filter"] == "gaps.off text.10001-10080"
         page.page.get_by_role("button", name="Gaps").click()
+        assert page.address["filter"] == "text.10001-10080"
         page[TEXT].fill("10012")  # asked for by its number, although no run matches
         page.counts("0 of 2,996 runs")
         assert page.gaps() == [f"Run 10012 in quarantine: {BROKEN}"]
