@@ -1,7 +1,7 @@
 // The filters above the run table. They show a filter and say when somebody has changed it.
 
 import { count, plural } from "./format.js";
-import { element, text } from "./html.js";
+import { busyWhile, element, text } from "./html.js";
 import { day, format, isDay, isFiltering, NOTHING, search } from "./runs_filter.js";
 import { mark, WORDS } from "./verdicts.js";
 
@@ -49,7 +49,7 @@ export class Controls {
     this.missing = element("span", { class: "missing" });
     this.wrong = element("span", { class: "wrong", id: "runs-wrong", role: "status" });
     this.clear = element("button", { type: "button", title: "All runs again", click: () => this.reset() }, ["Clear"]);
-    this.save = element("button", { type: "button", title: "Save the matching runs in this order as a CSV file", click: save }, ["CSV"]);
+    this.save = element("button", { type: "button", title: "Save the matching runs in this order as a CSV file", click: () => busyWhile(this.save, save) }, ["CSV"]);
     const group = (label, children) => element("span", { class: "group", role: "group", "aria-label": label }, children);
     this.root = element("div", { class: "runs-controls", role: "search", "aria-label": "Filter the runs" }, [
       this.text,
