@@ -43,7 +43,8 @@ def measure(plan: Plan) -> list[Result]:
             )
         ) as writer,
     ):
-        visit.load(stack.dashboard_url, TAILS[-1])  # without a run it follows the newest one
+        # without a run it follows the newest one
+        visit.load(f"{stack.dashboard_url}?view=maps", TAILS[-1])
         visit.page.evaluate(_LISTEN)
         for run in range(runs[camera].stop, runs[camera].stop + plan.fresh_runs):
             plan.say(f"run {run}")

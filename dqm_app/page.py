@@ -37,6 +37,7 @@ SCRIPTS_OF_PLOTS = frozenset(
 """What views with figures need beside the scripts of every page."""
 SCRIPTS_OF_VIEWS: Mapping[str, frozenset[str]] = MappingProxyType(
     {
+        "overview": frozenset({"overview.js", "thumbnails.js"}),
         "runs": frozenset(
             f"runs_{part}.js"
             for part in ("table", "rows", "filter", "controls", "grid", "gaps", "calendar")

@@ -9,6 +9,7 @@ import { doc } from "./bridge.js";
 
 // views that are plain HTML; all others have figures
 const SCRIPTS = {
+  overview: "./overview.js",
   runs: "./runs_table.js",
 };
 const script = (view) => import(SCRIPTS[view] ?? "./plots.js");

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from dqm_app.views.base import NothingToShow, QuantityChoice, View, ViewContext
 from dqm_app.views.contents import ContentsView
 from dqm_app.views.maps import MapsView
+from dqm_app.views.overview import OverviewView
 from dqm_app.views.pingpong import PingPongView
 from dqm_app.views.pixel import PixelView
 from dqm_app.views.runs import RunsView
@@ -21,6 +22,7 @@ VIEWS: Mapping[str, type[View]] = MappingProxyType(
     {
         view.name: view
         for view in (
+            OverviewView,
             MapsView,
             WaveformsView,
             TimelinesView,
