@@ -27,7 +27,11 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     ),
     "rebuild-trends": (
         "ingest.maintenance_commands:rebuild_trends",
-        "Compute catalogue and trends again from the stored runs.",
+        "Compute catalogue, trends and verdicts again from the stored runs.",
+    ),
+    "recheck": (
+        "ingest.recheck_commands:recheck",
+        "Judge stored runs again, after a change of thresholds.",
     ),
     "primary": ("dqm_db.replication.commands:primary", "Serve the primary database."),
     "replica": ("dqm_db.replication.commands:replica", "Serve a read-only copy of a primary."),

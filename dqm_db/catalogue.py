@@ -20,6 +20,9 @@ from dqm_db.model import CatalogueChunk
 
 CHUNK = 128
 
+NOT_JUDGED = -1
+"""In the column "verdict", of runs that were never judged."""
+
 COLUMNS: Mapping[str, tuple[str, object]] = {
     # name: (dtype, value where the run or an older release has none)
     "run": ("<i8", 0),
@@ -36,7 +39,7 @@ COLUMNS: Mapping[str, tuple[str, object]] = {
     "sha256": ("S64", b""),  # results file, hex
     "ingested_at": ("<f8", np.nan),  # unix s, UTC
     "parser_version": ("<i2", 0),
-    "verdict": ("<i1", -1),  # dqm_db.checks.Status; -1: not judged
+    "verdict": ("<i1", NOT_JUDGED),  # dqm_db.checks.Status
     "checked_at": ("<f8", np.nan),  # when it was judged, unix s, UTC
 }
 

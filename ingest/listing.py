@@ -8,6 +8,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from dqm_db.catalogue import NOT_JUDGED
+from dqm_db.checks import Status
 from dqm_db.ingestion import Failure
 from dqm_db.quantities import describe
 from dqm_db.reader import Snapshot
@@ -17,6 +19,7 @@ COLUMNS = (
     "camera",
     "run",
     "start",
+    "verdict",
     "events",
     "pedestal_events",
     "absent_modules",
@@ -32,6 +35,7 @@ SHOWN = {
     "camera": "camera",
     "run": "run",
     "start": "start (UTC)",
+    "verdict": "verdict",
     "events": "events",
     "pedestal_events": "pedestals",
     "absent_modules": "absent\nmodules",
@@ -68,7 +72,7 @@ def runs_table(rows: list[dict[str, object]]) -> None:
     shown = {**SHOWN, **SHOWN_WIDE} if console.width >= WIDE else SHOWN
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column, heading in shown.items():
-        left = column in ("camera", "start", "ingested_at")
+        left = column in ("camera", "start", "verdict", "ingested_at")
         table.add_column(heading, justify="left" if left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(column, row[column]) for column in shown))
@@ -132,6 +136,8 @@ def _plain(column: str, value: object) -> object:
         return None if text == "unknown" else text
     if column in ("events", "pedestal_events", "bad_pixels") and value == -1:
         return None
+    if column == "verdict" and isinstance(value, int):
+        return None if value == NOT_JUDGED else Status(value).name
     if isinstance(value, bytes):
         return value.decode("ascii")
     return value

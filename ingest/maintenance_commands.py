@@ -106,7 +106,7 @@ def _nothing(legacy: LegacyDatabase, found: FoundRuns) -> str:
 @camera_option
 @database_option
 def rebuild_trends(settings: DatabaseSettings, camera: str | None) -> None:
-    """Compute catalogue and trends again from the stored runs.
+    """Compute catalogue, trends, verdicts and pixel history again from the stored runs.
 
     After an upgrade that brings new statistics, or when one of them is damaged. Of --camera, or of
     all. Readers see the old ones until those of a camera are complete, also when this is stopped.

@@ -27,7 +27,7 @@ Exit codes:
    75  another command is writing
    77  a write was asked of a replica, or the source wants credentials
    78  a setting has no usable value
-  130  stopped by Ctrl-C (ingest, reparse, import-legacy, rebuild-trends)
+  130  stopped by Ctrl-C (ingest, reparse, recheck, import-legacy, rebuild-trends)
   143  stopped by SIGTERM (the same)
 """
 

@@ -86,7 +86,7 @@ def evaluate(check: Check, limits: CheckLimits, facts: RunFacts) -> CheckResult:
 
 
 def _sentence(check: Check, limits: CheckLimits, value: float, status: Status) -> str:
-    found = f"{check.title}: {_number(value, check.unit)}"
+    found = f"{check.title}: {_digits(value)} {check.unit}".rstrip()
     level = next((level for level, of in LEVELS.items() if of is status), None)
     if level is None:
         return f"{found}."
@@ -94,11 +94,9 @@ def _sentence(check: Check, limits: CheckLimits, value: float, status: Status) -
     side, limit = ("above", high) if value > high else ("below", low)
     if status is Status.INFO and limit == 0:
         return f"{found}."  # that there is any is all there is to say
-    return f"{found}, {side} {_number(limit, check.unit)}."
+    return f"{found}, {side} {_digits(limit)}."
 
 
-def _number(value: float, unit: str) -> str:
-    digits = f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-    if unit.startswith("%"):
-        return f"{digits} {unit}"
-    return f"{digits} {unit}".strip()
+def _digits(value: float) -> str:
+    size = abs(value)
+    return f"{value:.3g}" if size < 100 else f"{value:.4g}" if size < 1e4 else f"{value:,.0f}"

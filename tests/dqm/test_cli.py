@@ -51,14 +51,14 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
 def test_a_variable_that_no_setting_has_is_said_with_the_nearest_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in ("DQM_DB_UR", "DQM_db_pool", "DQM_FROBNICATE"):
+    for name in ("DQM_DB_UR", "DQM_db_pool", "DQM_ZZZZZZZZ"):
         monkeypatch.setenv(name, "7")
     with pytest.raises(SystemExit) as ended:
         main(["simulate", "--list-conditions"])
     assert ended.value.code == 0
     assert capsys.readouterr().err.splitlines() == [
         "dqm: warning: there is no setting DQM_DB_UR; is DQM_DB_URL meant?",
-        "dqm: warning: there is no setting DQM_FROBNICATE; docs/settings.md lists them",
+        "dqm: warning: there is no setting DQM_ZZZZZZZZ; docs/settings.md lists them",
     ]
 
 

@@ -168,7 +168,7 @@ def test_runs(stored: Call) -> None:
     assert json.loads(limited)["run"] == 2
     text = stored("runs").out.splitlines()
     assert len(text) == 6  # the headings take two lines
-    assert text[2].split()[:4] == ["NectarCAM2", "30", "–", "49"]
+    assert text[2].split()[:5] == ["NectarCAM2", "30", "–", "BAD", "49"]
     assert stored("runs", "--camera", "None").code == 66
 
 
