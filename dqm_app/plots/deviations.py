@@ -18,6 +18,7 @@ from bokeh.models import (
 from bokeh.models.ranges import Range
 from numpy.typing import NDArray
 
+from dqm_app.plots.colours import shades
 from dqm_app.plots.columns import GAP_STEPS, put
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.run_axis import RunAxes
@@ -28,7 +29,6 @@ CLIPPED = 5.0
 """Widths of the camera at which the colours end."""
 COLUMNS = 1000
 """Most columns of the picture."""
-SHADES = 21
 LABEL_ROWS = 2.6
 """Least distance of the names of two sections, in strips."""
 
@@ -229,13 +229,3 @@ class DeviationStrips(PlotFrame):
             ticker=FixedTicker(ticks=sorted(places)),
             major_label_overrides=places,
         )
-
-
-def shades(low: str, middle: str, high: str) -> list[str]:
-    """A diverging palette through three colours ``#rrggbb``."""
-    ends = [np.array(list(bytes.fromhex(colour[1:])), "<f8") for colour in (low, middle, high)]
-    found = []
-    for share in np.linspace(-1, 1, SHADES):
-        mixed = ends[1] + abs(share) * (ends[0 if share < 0 else 2] - ends[1])
-        found.append("#" + bytes(np.rint(mixed).astype(np.uint8)).hex())
-    return found

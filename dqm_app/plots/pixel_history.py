@@ -5,10 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from bokeh.models import BoxZoomTool, ColumnDataSource, HoverTool, Line, Scatter, TapTool, VArea
+from bokeh.models import (
+    BoxZoomTool,
+    ColumnDataSource,
+    HoverTool,
+    Line,
+    Scatter,
+    TapTool,
+    VArea,
+    VBar,
+)
 from bokeh.models.annotations import Span
 from numpy.typing import NDArray
 
+from dqm_app.plots.colours import mixed
 from dqm_app.plots.columns import GAP_NOTES, gaps, opened, put
 from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
@@ -22,6 +32,9 @@ from dqm_db.content import PIXELS_PER_MODULE
 MILLISECONDS = 1000.0
 MANY = 1500
 """Values of which each is drawn smaller."""
+BAND_ALPHA = 0.45
+CORNERS = 700
+"""Runs up to which the band of the camera is drawn as one area, else as a bar for each."""
 COMMON = (2.0, 98.0)
 """Percentiles of what is around that are in sight at least; the own values are all."""
 
@@ -118,7 +131,11 @@ class PixelHistoryPlot(PlotFrame):
             name=f"{name}-values",
             data={key: [] for key in ("run", "time", "value", "low", "median", "high")},
         )
+        # one polygon of many corners takes seconds to fill
         self._band = self.add(VArea(x="run", y1="low", y2="high"), self.source)
+        self._bars = self.add(
+            VBar(x="run", bottom="low", top="high", line_color=None), self.source, visible=False
+        )
         self._median = self.add(Line(x="run", y="median", line_width=1.5), self.source)
         self.around = [
             self.add(Line(x="run", y="median", line_width=1), self.source, visible=False)
@@ -160,6 +177,10 @@ class PixelHistoryPlot(PlotFrame):
         for drawn, key, pixel in zip(self.around, others, data.ids, strict=False):
             drawn.glyph.y = key
             drawn.update(visible=True, name=f"pixel {pixel}")
+        many = data.run.size > CORNERS
+        self._band.visible, self._bars.visible = not many, many
+        if many:  # wide enough to leave no holes
+            self._bars.glyph.width = float(data.run[-1] - data.run[0]) / CORNERS
         self.points.glyph.size = 3 if np.isfinite(data.value).sum() > MANY else 5
         self.title.text = f"{data.noun}: {data.title}"
         self.y_axis.axis_label = f"Value [{data.unit}]" if data.unit else "Value"
@@ -201,7 +222,9 @@ class PixelHistoryPlot(PlotFrame):
     def style(self) -> None:
         """Colour the glyphs from ``self.theme``."""
         theme = self.theme
-        self._band.glyph.update(fill_color=theme["band"], fill_alpha=0.45)
+        self._band.glyph.update(fill_color=theme["band"], fill_alpha=BAND_ALPHA)
+        # they overlap, so that they cannot be translucent
+        self._bars.glyph.fill_color = mixed(theme["surface"], theme["band"], BAND_ALPHA)
         self._median.glyph.line_color = theme["muted"]
         for drawn in self.around:
             drawn.glyph.update(line_color=theme["axis"], line_alpha=0.55)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from plot_runs import same
 
-from dqm_app.plots.deviations import COLUMNS, Columns, Deviations, DeviationStrips, distance, shades
+from dqm_app.plots.colours import mixed, shades
+from dqm_app.plots.deviations import COLUMNS, Columns, Deviations, DeviationStrips, distance
 from dqm_app.plots.pixel_history import History, PixelHistoryPlot
 from dqm_app.plots.pixel_states import KEYS, NOT_MEASURED, UNFLAGGED, WORDS, States, StateStrip
 from dqm_app.plots.pixels import ABSENT, BAD, GOOD, NO_VALUE
@@ -210,7 +211,16 @@ def test_the_strips_frame_the_quantity_that_is_shown_and_name_sections_with_room
     assert strips.chosen.data["bottom"] == []
 
 
+def test_the_band_of_many_runs_is_no_polygon():
+    plot = PixelHistoryPlot("p", LIGHT)
+    for runs, many in ((700, False), (701, True), (5, False)):
+        plot.update(a_history(runs))
+        assert (plot._band.visible, plot._bars.visible) == (not many, many)
+    assert plot._bars.glyph.width == 1.0
+
+
 def test_shades_run_through_the_middle():
+    assert mixed("#000000", "#ff8000", 0.5) == "#804000"
     found = shades("#0000ff", "#ffffff", "#ff0000")
     assert (found[0], found[len(found) // 2], found[-1]) == ("#0000ff", "#ffffff", "#ff0000")
     assert len(set(found)) == len(found)
