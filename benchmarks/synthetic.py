@@ -3,12 +3,13 @@
 Records are written through `dqm_db`, without originals. The newest runs of each camera hold arrays
 of their own, in a few variants, so that looking at one after the other reads as much as it does in
 production; the older ones share one set, since a page that does not show them never opens it.
+`make_camera_history` adds what is known of single pixels over all runs, and verdicts.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,12 +19,15 @@ from ZODB.Connection import Connection
 from benchmarks.plan import SAMPLE
 from dqm_db import catalogue, trends
 from dqm_db.content import Kind, Original, Quantity, RunContent
-from dqm_db.model import Camera, Run
+from dqm_db.model import Camera, PixelMapsRecord, Run
 from dqm_db.packing import PackedRun, pack_run
+from dqm_db.pixel_history import FOLD, put_run
+from dqm_db.reader import Snapshot
+from dqm_db.rechecking import recheck
 from dqm_db.records import pack_header
 from dqm_db.settings import DatabaseSettings
 from dqm_db.storage import checked_root
-from dqm_db.writer import open_writer
+from dqm_db.writer import Writer, open_writer
 from ingest.archive import open_source
 from ingest.parse import parse_results
 
@@ -32,6 +36,8 @@ VARIANTS = 5
 OWN_ARRAYS = 50
 _BATCH = 50
 _SECONDS_BETWEEN_RUNS = 900.0
+_FLAGS = 100
+"""Maps with fewer different values are flags and counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,3 +147,51 @@ def _put(
         trends.put_row(stored.trends, number, named.statistics)
     while trends.needs_folding(stored.trends):
         trends.fold(stored.trends)
+
+
+def make_camera_history(writer: Writer, camera: str, runs: Sequence[int]) -> None:
+    """Give stored runs (see `write_runs`) maps of their own, verdicts and a history of pixels.
+
+    The runs take as many different matrices in turn as a block of the history has runs. So all
+    blocks are as large as those of real runs, and the maps take little room.
+    """
+    manager = transaction.TransactionManager(explicit=True)
+    with writer.database.connection(manager) as connection:
+        root = checked_root(connection, writer.database.settings.db_url)
+        stored = root.cameras[camera]
+        contents = _maps_of(Snapshot(root), camera, runs[0])
+        records = [_noisy_maps(contents, seed) for seed in range(min(FOLD, len(runs)))]
+        for start in range(0, len(runs), _BATCH):
+            for index in range(start, min(start + _BATCH, len(runs))):
+                stored.runs[runs[index]].maps = records[index % len(records)]
+                put_run(stored, runs[index])
+            manager.commit()
+            manager.begin()
+    writer.fold_trends(camera)
+    for _ in recheck(writer, camera):
+        pass
+
+
+def _maps_of(snapshot: Snapshot, camera: str, run: int) -> RunContent:
+    """A run with nothing but its maps."""
+    maps = snapshot.pixel_maps(camera, run)
+    quantities = (Quantity(name, Kind.PIXEL_MAP, {"": maps.of(name)}) for name in maps.names)
+    return RunContent(snapshot.header(camera, run), tuple(quantities), {})
+
+
+def _noisy_maps(content: RunContent, seed: int) -> PixelMapsRecord:
+    """Its maps with values that scatter by a percent, with the seven digits of a results file."""
+    rng = np.random.default_rng(seed)
+
+    def vary(quantity: Quantity) -> Quantity:
+        ((name, values),) = quantity.columns.items()
+        if len(np.unique(values)) < _FLAGS:
+            return quantity
+        noisy = values * rng.normal(1, 0.01, values.shape)
+        return replace(quantity, columns={name: noisy.astype(np.float32).astype(np.float64)})
+
+    packed = pack_run(replace(content, quantities=tuple(map(vary, content.quantities))), None)
+    maps = packed.make_run().maps
+    if maps is None:
+        raise ValueError(f"{content.header.camera} run {content.header.run} has no maps")
+    return maps
