@@ -23,9 +23,13 @@ const KEYS = [
   [["Esc"], "Close what is open; let go of picked pixels", null],
   [["?"], "These keys", () => dialog.showModal()],
 ];
-views().slice(0, 9).forEach((view, index) => {
-  const title = document.querySelector(`[data-view="${view}"]`).textContent;
-  KEYS.push([[String(index + 1)], title, () => go({ view })]);
+const LETTERS = { runs: "r", contents: "a" };
+views().forEach((view, index) => {
+  const tab = document.querySelector(`[data-view="${view}"]`);
+  const keys = ["1234567890".charAt(index), LETTERS[view]].filter(Boolean);
+  if (keys.length === 0) return;
+  KEYS.push([keys, tab.textContent, () => go({ view })]);
+  tab.title = `${tab.textContent}  ${keys.join(" or ")}`;
 });
 
 const actions = new Map(KEYS.filter(([, , action]) => action !== null).flatMap(([keys, , action]) => keys.map((key) => [key, action])));
