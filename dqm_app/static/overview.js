@@ -57,7 +57,8 @@ class Overview {
       ];
     }
     const { status, results, checkedAt, thresholds } = verdict;
-    const wrong = results.filter((result) => result.status !== OK && result.status !== UNKNOWN);
+    // what could not be judged is a reason where nothing could
+    const wrong = results.filter((result) => result.status !== OK && (result.status !== UNKNOWN || status === UNKNOWN));
     const when = `Checked ${date(checkedAt)} UTC, thresholds ${thresholds}`;
     return [
       element("h2", { title: when }, [badge(status), element("span", { class: "sum" }, [words(status).meaning])]),
@@ -73,12 +74,14 @@ class Overview {
     if (unknown.length) parts.push(`${count(unknown.length)} could not be judged${because(unknown)}`);
     const rows = results.map((result) => element("tr", {}, [
       element("td", {}, [mark(result.status)]),
-      element("td", {}, [link(result.address, [result.title], { title: result.name })]),
-      element("td", { class: "number" }, [result.value ?? ""]),
-      element("td", {}, [result.limits]),
-      element("td", { class: "said" }, [result.status === OK ? "" : result.text]),
+      element("th", { scope: "row" }, [link(result.address, [result.title], { title: result.name })]),
+      ...(result.reason === null ? [
+        element("td", { class: "number" }, [over(result, result.value ?? "")]),
+        element("td", { class: "limits" }, [result.limits]),
+      ] : [element("td", { class: "why", colspan: 2 }, [result.reason])]),
     ]));
-    const head = ["", "Check", "Value", "Allowed", ""].map((title) => element("th", {}, [title]));
+    const head = [["", ""], ["Check", ""], ["Value", "number"], ["Allowed", ""]]
+      .map(([title, kind]) => element("th", { class: kind }, [title]));
     this.checks.replaceChildren(element("summary", {}, [parts.join(", ")]), element("div", { class: "table" }, [
       element("table", {}, [element("thead", {}, [element("tr", {}, head)]), element("tbody", {}, rows)]),
     ]), element("p", { class: "note" }, [`${when}.`]));
@@ -164,35 +167,37 @@ class Overview {
 }
 
 function reason(result) {
-  const told = [result.value, result.limits && `allowed ${result.limits}`].filter(Boolean).join("; ");
+  const allowed = result.limits && ` allowed ${result.limits}`;
   return element("li", {}, [
     mark(result.status),
     element("span", {}, [
       link(result.address, [result.text], { title: result.name }),
-      told && element("span", { class: "told" }, [` ${told}`]),
-      result.trend === null ? "" : element("span", { class: "told" }, [
-        " ", link(result.trend, ["since when?"], { title: "This value over all runs" }),
-      ]),
+      element("span", { class: "told" }, [allowed, allowed && result.trend ? ", " : " ", over(result, result.trend ? "since when?" : "")]),
     ]),
   ]);
 }
 
+// a link to the trend of what a check looked at, where there is one
+function over({ trend, title }, words) {
+  return trend === null ? words : link(trend, [words], { title: `${title} over all runs` });
+}
+
 // most often many checks lack the same thing
 function because(unknown) {
-  const reasons = [...new Set(unknown.map(({ text }) => text.replace(/\.$/, "")))];
+  const reasons = [...new Set(unknown.map(({ reason: why }) => why))];
   return reasons.length === 1 ? ` (${reasons[0]})` : "";
 }
 
 const ARROWS = new Map([[1, ["▲", "up"]], [-1, ["▼", "down"]], [0, ["=", "unchanged"]]]);
 
 function change({ change: made, trend, title }, run) {
-  const over = (children) => element("td", { class: "change" }, [
+  const cell = (children) => element("td", { class: "change" }, [
     link(trend, children, { title: `${made ? `${made.before} in run ${run}; ` : ""}${title} over all runs` }),
   ]);
-  if (made === undefined) return over(["trend"]);
-  if (made === null) return over([element("span", { class: "why" }, [`not in run ${run}`])]);
+  if (made === undefined) return cell(["trend"]);
+  if (made === null) return cell([element("span", { class: "why" }, [`not in run ${run}`])]);
   const [arrow, word] = ARROWS.get(made.direction);
-  return over([
+  return cell([
     element("span", { role: "img", "aria-label": word }, [arrow]),
     made.absolute && ` ${made.absolute}`, made.relative && element("span", { class: "per-cent" }, [` (${made.relative})`]),
   ]);

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import tomllib
+from collections.abc import Mapping
+from importlib import resources
 from typing import Any
 
 from dqm_app.plots.numbers import significant
 from dqm_app.views.places import place_of, trend_of
+from dqm_app.views.short import short_reason
 from dqm_db.checks import CheckResult, Status, Verdict
 
 LIMIT_OF = {Status.INFO: "info", Status.WARNING: "warning", Status.BAD: "bad"}
@@ -25,25 +30,36 @@ def judgement(verdict: Verdict) -> dict[str, Any]:
 
 def _result(result: CheckResult) -> dict[str, Any]:
     unit = f" {result.unit}" if result.unit else ""
+    unknown = result.status is Status.UNKNOWN
+    why = short_reason(result.text.removeprefix(f"{result.title}: ").removesuffix("."))
     return {
-        "check": result.check,
         "title": result.title,
         "status": int(result.status),
         "text": result.text,
-        "value": None if result.value is None else f"{significant(result.value, 4)}{unit}",
+        "reason": why if unknown else None,
+        "value": None if result.value is None else f"{significant(result.value, 3)}{unit}",
         "limits": _limits(result),
         "name": " ".join(filter(None, (result.quantity, result.statistic))),
-        "address": _address(result),
-        "trend": trend_of(result.quantity, result.statistic)
-        if result.quantity is not None and result.statistic is not None
-        else None,
+        **_places(result),
     }
 
 
-def _address(result: CheckResult) -> dict[str, str]:
-    if result.quantity is None:
-        return {"view": "maps"}
-    return place_of(result.quantity, result.statistic)
+def _places(result: CheckResult) -> dict[str, Any]:
+    """Addresses of where to look at what was found, and of its trend, None without one."""
+    quantity, statistic = result.quantity, result.statistic
+    if quantity is None:
+        return {"address": {"view": "maps"}, "trend": None, **_known().get(result.check, {})}
+    return {
+        "address": place_of(quantity, statistic),
+        "trend": None if statistic is None else trend_of(quantity, statistic),
+    }
+
+
+@functools.cache
+def _known() -> Mapping[str, Mapping[str, Any]]:
+    """The table ``checks`` of ``data/overview.toml``."""
+    text = resources.files("dqm_app").joinpath("data/overview.toml").read_text("utf-8")
+    return tomllib.loads(text)["checks"]
 
 
 def _limits(result: CheckResult) -> str:

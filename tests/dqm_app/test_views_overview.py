@@ -43,6 +43,7 @@ from ingest.statistics import compute_statistics
 CAMERA = "NectarCAMQM"
 SAMPLES = Path(__file__).parent.parent / "data"
 MASK = "CAMERA-BADPIX-PHY-OVEREVENTS-HIGH-GAIN-FRACTION"
+SCALAR = "PED-INTEGRATION-PED-ALL-AVERAGE-HIGH-GAIN"
 DEAD, COUNTS = 5002, 5003
 
 
@@ -137,8 +138,9 @@ def test_reasons_come_worst_first_with_value_limits_and_where_to_look(database):
     assert bad["trend"] == {"view": "trends", "quantity": MASK, "statistic": "bad"}
     assert wide["limits"] == "4500 to 5000"
     assert wide["address"] == {"view": "maps", "quantity": CHARGE}
-    assert (fine["limits"], fine["trend"]) == ("", None)
-    assert (unknown["value"], unknown["text"]) == (None, "no pedestal events")
+    assert (fine["limits"], fine["address"]) == ("", {"view": "maps"})
+    assert fine["trend"] == {"view": "trends", "quantity": "RUN", "statistic": "absent_modules"}
+    assert (unknown["value"], unknown["reason"]) == (None, "no pedestal events")
 
 
 def test_a_run_that_was_never_judged_says_so(database):
@@ -186,10 +188,10 @@ def test_key_numbers_and_their_change_are_those_of_the_files(database):
 
 
 def test_numbers_that_a_run_has_not_say_why(database):
-    pedestal = line(page(database, 8003)["numbers"], "name", f"{PEDESTAL}: value")
+    pedestal = line(page(database, 8003)["numbers"], "name", f"{PEDESTAL}: median")
     assert (pedestal["value"], pedestal["reason"]) == (None, "no pedestal events")
     back = page(database, 6002, reference="8003")["numbers"]
-    assert line(back, "name", f"{PEDESTAL}: value")["change"] is None
+    assert line(back, "name", f"{PEDESTAL}: median")["change"] is None
 
 
 def test_every_statistic_of_the_key_numbers_is_computed_from_a_results_file():
@@ -371,8 +373,8 @@ def test_places_are_views_that_show_the_quantity():
     assert place_of("CAMERA-TEMPERATURE-TREND") == {"view": "temperature"}
     assert place_of("CAMERA-PING-PONG-CHANGES-TIMES") == {"view": "pingpong"}
     assert place_of("TRIGGER-EVENTS-WRONG") == place_of("TRIGGER-STATISTICS") == {"view": "trigger"}
-    assert place_of(PEDESTAL, "value")["view"] == "trends"
-    assert place_of(PEDESTAL) == {"view": "contents", "quantity": PEDESTAL}
+    assert place_of(SCALAR, "value")["view"] == "trends"
+    assert place_of(SCALAR) == {"view": "contents", "quantity": SCALAR}
     from dqm_app.views import VIEWS
 
     for info in known_quantities().values():

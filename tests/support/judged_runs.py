@@ -8,7 +8,7 @@ from dqm_db.records import unpack_header
 from dqm_db.writer import Writer
 
 CHARGE = "CHARGE-INTEGRATION-IMAGE-ALL-AVERAGE-HIGH-GAIN"
-PEDESTAL = "PED-INTEGRATION-PED-ALL-AVERAGE-HIGH-GAIN"
+PEDESTAL = "CAMERA-AVERAGE-PED-OVEREVENTS-OVERSAMP-HIGH-GAIN"
 
 TOO_MANY_BAD = CheckResult(
     "bad-pixels",
@@ -33,10 +33,14 @@ WIDE = CheckResult(
     "mean",
 )
 NOT_JUDGED = CheckResult(
-    "pedestal", "Pedestal", Status.UNKNOWN, "no pedestal events", quantity=PEDESTAL
+    "pedestal",
+    "Pedestal",
+    Status.UNKNOWN,
+    "Pedestal: no data: the run has no pedestal events.",
+    quantity=PEDESTAL,
 )
 FINE = CheckResult(
-    "absent", "Absent modules", Status.OK, "All modules are read out.", 0.0, "modules"
+    "absent-modules", "Absent modules", Status.OK, "All modules are read out.", 0.0, "modules"
 )
 
 
