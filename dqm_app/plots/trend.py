@@ -39,6 +39,11 @@ class Limits:
     low: NDArray[np.float64]
     high: NDArray[np.float64]
 
+    def at(self, position: float) -> tuple[float, float]:
+        """The lowest and highest value at a position; NaN where there is none."""
+        row = max(0, int(np.searchsorted(self.start, position, "right")) - 1)
+        return float(self.low[row]), float(self.high[row])
+
     @classmethod
     def of(
         cls,

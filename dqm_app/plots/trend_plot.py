@@ -43,7 +43,12 @@ MARKERS: Mapping[str, str] = {
     "none": "circle",
 }
 """Shape of a point by the key of its verdict; ``static/plots_trends.js`` names the same."""
+EDGES = {"info": "dotted", "warning": "dashed", "bad": "solid"}
+"""How the edges of the zones are drawn."""
 HOLLOW = ("unknown", "none")
+SIZES: Mapping[str, int] = {"bad": 11, "warning": 9, "info": 9}
+"""In px, of points that stand out; all others are `PLAIN`."""
+PLAIN = 6
 MANY = 1500
 """Points of which each is drawn smaller."""
 
@@ -51,7 +56,7 @@ MANY = 1500
 class TrendPlot(PlotFrame):
     """Points whose shape and colour are the verdict of their run; a tap opens the run.
 
-    Zones beyond limits are tinted; their edges are dashed for warnings and solid for what is bad.
+    Zones beyond limits are tinted; their edges are dotted, dashed or solid, the worse the firmer.
     """
 
     def __init__(self, name: str, theme: Theme) -> None:
@@ -68,14 +73,15 @@ class TrendPlot(PlotFrame):
             active_tap=tap,
         )
         self.source = ColumnDataSource(
-            name=f"{name}-points", data={"run": [], "time": [], "value": [], "verdict": []}
+            name=f"{name}-points",
+            data={"run": [], "time": [], "value": [], "verdict": [], "size": []},
         )
         wording = words().values()
         factors = [one.word for one in wording]
         self._colours = CategoricalColorMapper(factors=factors, palette=[theme["text"]])
         self._fills = CategoricalColorMapper(factors=factors, palette=[theme["text"]])
         self._zones: dict[str, tuple[ColumnDataSource, Any, ColumnDataSource, Any]] = {}
-        for key in ("warning", "bad"):
+        for key, dash in EDGES.items():
             zone = ColumnDataSource(data={"left": [], "right": [], "bottom": [], "top": []})
             edge = ColumnDataSource(name=f"{name}-{key}", data={"left": [], "right": [], "at": []})
             quads = self.add(
@@ -88,7 +94,7 @@ class TrendPlot(PlotFrame):
             lines = self.add(
                 Segment(
                     x0="left", x1="right", y0="at", y1="at", line_width=1.4,
-                    line_dash="solid" if key == "bad" else "dashed",
+                    line_dash=dash,
                 ),
                 edge,
             )  # fmt: skip
@@ -100,8 +106,8 @@ class TrendPlot(PlotFrame):
         glyph = Scatter(
             x="run",
             y="value",
-            size=6,
-            line_width=1.4,
+            size="size",
+            line_width=1.8,
             marker=factor_mark("verdict", [MARKERS[one.key] for one in wording], factors),
             line_color={"field": "verdict", "transform": mapped["line"]},
             fill_color={"field": "verdict", "transform": mapped["fill"]},
@@ -124,12 +130,17 @@ class TrendPlot(PlotFrame):
         self._data = data
         put(
             self.source,
-            {"run": data.run, "time": data.time, "value": data.value, "verdict": data.verdict},
+            {
+                "run": data.run,
+                "time": data.time,
+                "value": data.value,
+                "verdict": data.verdict,
+                "size": _sizes(data),
+            },
         )
         self._axes.show(by_time=data.by_time)
         for drawn in (self._line, self.points):
             drawn.glyph.x = "time" if data.by_time else "run"
-        self.points.glyph.size = 5 if data.known.size > MANY else 7
         positions, medians, _ = data.smoothed()
         put(self.smooth, {"x": positions, "y": medians})
         self.title.text = data.title
@@ -255,6 +266,12 @@ class TrendDistribution(PlotFrame):
         """Colour the glyphs from ``self.theme``."""
         self.title.update(text_font_size=self.theme.font["label"], text_font_style="normal")
         self._bars.glyph.update(fill_color=self.theme["band"], line_color=self.theme["accent"])
+
+
+def _sizes(data: Trend) -> NDArray[np.uint8]:
+    by_word = {one.word: SIZES.get(one.key, PLAIN) for one in words().values()}
+    sizes = np.array([by_word[word] for word in data.verdict], np.uint8)
+    return sizes if data.known.size <= MANY else sizes - 2
 
 
 def _table(rows: list[tuple[float, ...]], names: tuple[str, ...]) -> dict[str, NDArray]:

@@ -84,10 +84,11 @@ export class Trends {
         made.dataset.status = key;
         return made;
       }),
-      ...limits.map((status) => {
+      ...limits.map(([status, beyond, inSight]) => {
         const { key, word } = words(status);
-        const made = element("span", { class: "key", title: `Beyond this line the check says ${word}` },
-          [element("i", { class: `limit-line ${key}` }), `limit of ${word}`]);
+        const title = beyond ? `${word} for run ${run}: ${beyond}` : `Beyond this line the check says ${word}`;
+        const made = element("span", { class: "key", title },
+          [element("i", { class: `limit-line ${key}` }), `limit of ${word}${inSight ? "" : ", out of sight"}`]);
         made.dataset.status = key;
         return made;
       }),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -124,6 +124,12 @@ class TrendsView(View):
         starts = matched(runs, columns["run"], columns["start"], np.nan)
         verdicts = matched(runs, columns["run"], columns["verdict"], -1)
         by_time = ask.options.get("axis") == TIME
+        series = snapshot.thresholds(camera)
+        bands = (
+            series.bands(shown.quantity, shown.statistic.name, runs, starts)
+            if series is not None and len(runs)
+            else {}
+        )
         unit = f" [{shown.unit}]" if shown.unit else ""
         several = len(shown.statistics) > 1
         trend = Trend.of(
@@ -136,7 +142,7 @@ class TrendsView(View):
             starts,
             values,
             verdicts,
-            {},
+            {int(status): limits for status, limits in bands.items()},
             by_time=by_time,
         )
         known = np.isfinite(values)
@@ -184,7 +190,7 @@ class TrendsView(View):
                 "verdicts": [
                     [status, data.verdicts[status]] for status in words() if status in data.verdicts
                 ],
-                "limits": sorted({limits.status for limits in trend.limits}) if trend else [],
+                "limits": _limits(trend, run),
                 "window": trend.smoothed()[2] if trend else 0,
                 "run": run,
                 "here": here is not None,
@@ -277,10 +283,30 @@ def _numbers(data: TrendsData, run: int) -> list[list[str]]:
     return [*numbers, [f"run {run}", f"{significant(here)}{distance}", when]]
 
 
+def _limits(trend: Trend | None, run: int) -> list[list[Any]]:
+    """Of each status with limits: where *run* would get it, in words, and whether that is seen."""
+    if trend is None:
+        return []
+    bottom, top = trend.height()
+    told: list[list[Any]] = []
+    for limits in sorted(trend.limits, key=lambda one: one.status):
+        low, high = limits.at(float(trend.position[trend.row(run) or 0]))
+        unit = f" {trend.unit}" if trend.unit else ""
+        edges = [
+            f"below {significant(low)}{unit}" if np.isfinite(low) else "",
+            f"above {significant(high)}{unit}" if np.isfinite(high) else "",
+        ]
+        beyond = " or ".join(filter(None, edges))
+        every = np.concatenate([limits.low, limits.high])
+        in_sight = bool(((every > bottom) & (every < top)).any())
+        told.append([limits.status, beyond if trend.row(run) is not None else "", in_sight])
+    return told
+
+
 def _coverage(data: TrendsData, known: int) -> str:
     """How many runs are drawn, and why the others are not."""
     why = [
-        f"{data.missing:,} without this value" if data.missing else "",
+        f"{data.missing:,} without" if data.missing else "",
         f"{data.undated:,} without a start" if data.undated else "",
     ]
     reasons = ", ".join(filter(None, why))

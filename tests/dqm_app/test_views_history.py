@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 from plot_runs import a_context, load_view, same
 from results_files import raw_values, sample_fits
+from run_series import RUNS as RUN_SERIES
+from run_series import TEMPERATURE, series_run
 
 from dqm_app.plots.pixels import ABSENT, BAD
 from dqm_app.views import NothingToShow
 from dqm_app.views.pixel import PixelView
 from dqm_app.views.trends import RUN, TrendsView
+from dqm_db.checks.judging import Judge
 from dqm_db.settings import DatabaseSettings, load
 from dqm_db.writer import open_writer
 
@@ -21,6 +24,18 @@ CHARGE = "CHARGE-INTEGRATION-IMAGE-ALL-AVERAGE-HIGH-GAIN"
 PEDESTAL = "CHARGE-INTEGRATION-PED-ALL-AVERAGE-HIGH-GAIN"
 FLAGS = "CAMERA-BADPIX-PHY-OVEREVENTS-HIGH-GAIN-FRACTION"
 RUNS = [6001, 7001, 8001, 8003]
+LIMITS = """
+[[valid]]
+[valid.limits.temperature-mean]
+warning = [0.0, 25.0]
+bad = [-10.0, 30.0]
+
+[[valid]]
+from_run = 6010
+[valid.limits.temperature-mean]
+warning = [0.0, 19.0]
+bad = [-10.0, 22.0]
+"""
 
 
 def told(view):
@@ -46,7 +61,7 @@ def test_runs_without_the_value_are_counted_in_words(sample_database):
     view.locate(8003)
     assert data.missing == 1
     numbers = {number[0]: number[1] for number in told(view)["numbers"]}
-    assert numbers["runs"] == "3 of 4 (1 without this value)"
+    assert numbers["runs"] == "3 of 4 (1 without)"
     assert numbers["run 8003"] == "no value"
     assert not view.plot._span.visible
     view.locate(8001)
@@ -222,3 +237,27 @@ def test_a_pixel_that_was_absent_in_all_runs_says_so(tmp_path, samples):
         data = load_view(writer.database, PixelView, 8001, CHARGE, pixel=absent)
     assert data.history is None
     assert data.reason == f"Pixel {absent} was never read out: absent in 1 run."
+
+
+def test_limits_are_drawn_as_they_were_valid_for_each_run(tmp_path, samples):
+    folder = tmp_path / "thresholds"
+    folder.mkdir()
+    (folder / "NectarCAMQM.toml").write_text(LIMITS)
+    settings = load(DatabaseSettings, db_url=f"file://{tmp_path}/Data.fs", lock_dir=tmp_path)
+    with open_writer(settings) as writer:
+        writer.judge = Judge(folder)
+        for run in RUN_SERIES:
+            writer.store_run(series_run(run), None)
+        data = load_view(writer.database, TrendsView, 6010, TEMPERATURE)
+        context, _ = a_context(writer.database)
+    assert {limits.status for limits in data.trend.limits} >= {2, 3}
+    bad = next(limits for limits in data.trend.limits if limits.status == 3)
+    assert bad.at(6001.0)[1] == 30.0
+    assert bad.at(6020.0)[1] == 22.0
+    assert 6009 < bad.start[1] < 6011
+    assert data.verdicts.keys() != {-1}
+    view = TrendsView(context)
+    view.update(data)
+    view.locate(6015)
+    (found,) = [limits for limits in told(view)["trend"]["limits"] if limits[0] == 3]
+    assert "above 22 °C" in found[1]
