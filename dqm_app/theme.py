@@ -14,10 +14,13 @@ from importlib import resources
 from typing import Any
 
 import bokeh.palettes
+import numpy as np
 from bokeh.models import Axis, Grid, Plot
 from bokeh.models.annotations import ColorBar, Legend, Title
 
 THEME_NAMES = ("light", "dark")
+SHADES = 255
+"""Of the palette of differences; odd, so that one of them is that of no difference."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +72,10 @@ class Theme:
         tokens: dict[str, str] = {name.replace("_", "-"): c for name, c in self.colours.items()}
         tokens |= {f"series-{number}": colour for number, colour in enumerate(self.series, 1)}
         tokens |= {f"font-{name}": value for name, value in self.font.items()}
-        stops = self.palettes["value"][:: max(1, len(self.palettes["value"]) // 16)]
-        tokens["palette"] = f"linear-gradient(to right, {', '.join(stops)})"
+        for name, use in (("palette", "value"), ("palette-difference", "difference")):
+            palette = self.palettes[use]
+            stops = [palette[round(at)] for at in np.linspace(0, len(palette) - 1, 17)]
+            tokens[name] = f"linear-gradient(to right, {', '.join(stops)})"
         return "".join(f"--dqm-{name}:{value};" for name, value in tokens.items())
 
     def _style(self, model: Any) -> None:
@@ -126,10 +131,18 @@ def themes() -> Mapping[str, Theme]:
             colours={k: v for k, v in document[name].items() if isinstance(v, str)},
             series=tuple(document[name]["series"]),
             font=document["font"],
-            palettes=palettes,
+            palettes={**palettes, "difference": _through(document[name]["diverging"])},
         )
         for name in THEME_NAMES
     }
+
+
+def _through(stops: list[str]) -> tuple[str, ...]:
+    """A palette through colours ``#rrggbb`` at equal distances."""
+    channels = np.array([list(bytes.fromhex(stop.removeprefix("#"))) for stop in stops], "<f8")
+    at = np.linspace(0, len(stops) - 1, SHADES)
+    mixed = np.stack([np.interp(at, range(len(stops)), channel) for channel in channels.T], axis=1)
+    return tuple(f"#{bytes(row).hex()}" for row in np.rint(mixed).astype(np.uint8))
 
 
 def _palette(name: str) -> tuple[str, ...]:

@@ -53,6 +53,23 @@ def test_the_palette_rises_evenly_in_lightness(name):
     assert lightness == sorted(lightness)
 
 
+@pytest.mark.parametrize("name", THEME_NAMES)
+def test_the_palette_of_differences_has_two_sides_and_a_middle_that_can_be_seen(name):
+    theme = themes()[name]
+    palette = theme.palettes["difference"]
+    middle = len(palette) // 2
+    assert len(palette) % 2 == 1
+    sign = 1 if name == "light" else -1
+    lightness = [sign * luminance(colour) for colour in palette]
+    assert lightness[: middle + 1] == sorted(lightness[: middle + 1])
+    assert lightness[middle:] == sorted(lightness[middle:], reverse=True)
+    red, _, blue = bytes.fromhex(palette[middle // 2][1:])
+    assert blue > red, "negative is blue"
+    red, _, blue = bytes.fromhex(palette[-middle // 2][1:])
+    assert red > blue, "positive is orange"
+    assert contrast(palette[middle], theme["surface"]) > 1.2
+
+
 def test_both_themes_have_the_same_tokens():
     light, dark = (themes()[name] for name in THEME_NAMES)
     assert light.colours.keys() == dark.colours.keys()
@@ -66,6 +83,10 @@ def test_the_page_gets_every_token():
     assert f"--dqm-series-1:{theme.series[0]};" in css
     assert "--dqm-font-mono:" in css
     assert "--dqm-palette:linear-gradient(" in css
+    assert (
+        f"--dqm-palette-difference:linear-gradient(to right, {theme.palettes['difference'][0]}"
+        in css
+    )
 
 
 def test_a_figure_takes_the_theme():
