@@ -27,6 +27,7 @@ GROUPS = {
     "freshness": "benchmarks.freshness",
     "pages": "benchmarks.pages",
     "runs": "benchmarks.run_table",
+    "trends": "benchmarks.trends",
     "sessions": "benchmarks.sessions",
 }
 

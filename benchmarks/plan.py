@@ -43,6 +43,8 @@ class Plan:
     pulled_runs: int = 200
     known_runs: int = 5000
     quiet_pulls: int = 5
+    trend_runs: int = 5000
+    trend_changes: int = 15
     dirac_runs: int = 200
     dirac_rounds: int = 5
 
@@ -68,6 +70,8 @@ class Plan:
             pulled_runs=4,
             known_runs=30,
             quiet_pulls=1,
+            trend_runs=300,
+            trend_changes=2,
             dirac_runs=8,
             dirac_rounds=1,
         )

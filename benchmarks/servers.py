@@ -6,7 +6,7 @@ import contextlib
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,15 +64,19 @@ def filled_stack(
     runs: Mapping[str, range],
     content: RunContent,
     settings: Mapping[str, str] | None = None,
+    complete: Callable[[DatabaseSettings], object] = lambda _: None,
 ) -> Iterator[Stack]:
     """Primary, replica and dashboard on a database with *runs* (camera: numbers).
 
-    The replica starts with a copy of the primary's file, as one that has followed it all along.
+    *complete* may add to the database before it is served. The replica starts with a copy of the
+    primary's file, as one that has followed it all along.
     """
     data = folder / "primary" / "filestorage" / "Data.fs"
     data.parent.mkdir(parents=True)
     url = f"file://{data}?blobstorage_dir={folder / 'primary' / 'blobstorage'}"
-    write_runs(load(DatabaseSettings, db_url=url, lock_dir=folder / "locks"), runs, content)
+    database = load(DatabaseSettings, db_url=url, lock_dir=folder / "locks")
+    write_runs(database, runs, content)
+    complete(database)
     shutil.copytree(folder / "primary", folder / "replica")
     with Stack(folder, num_procs=process_count(), settings=settings) as stack:
         yield stack
