@@ -25,6 +25,7 @@ SCRIPTS_ON_DEMAND = frozenset(
         "plots_export.js",
         "png.js",
         "plots_contents.js",
+        "plots_level.js",
         "plots_pixel.js",
         "plots_pointed.js",
         "plots_trends.js",
@@ -41,7 +42,7 @@ SCRIPTS_OF_VIEWS: Mapping[str, frozenset[str]] = MappingProxyType(
         "runs": frozenset(
             f"runs_{part}.js"
             for part in ("table", "rows", "filter", "controls", "grid", "gaps", "calendar")
-        )
+        ),
     }
 )
 """What views without figures need instead; the table in static/views.js says the same."""

@@ -22,6 +22,7 @@ from bokeh.models.annotations import ColorBar
 
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.options import plot_options
+from dqm_app.plots.pixel_numbers import widened
 from dqm_app.plots.pixels import (
     GOOD,
     NO_VALUE,
@@ -29,11 +30,10 @@ from dqm_app.plots.pixels import (
     PixelValues,
     pixel_table,
     show_pixels,
-    widened,
 )
 from dqm_app.plots.tips import tip
 from dqm_app.theme import Theme
-from dqm_db.content import N_PIXELS
+from dqm_db.content import N_PIXELS, PIXELS_PER_MODULE
 from dqm_db.geometry import camera_geometry
 
 CLEAR = "rgba(0, 0, 0, 0)"
@@ -131,7 +131,7 @@ class CameraMap(PlotFrame):
         self.mapper.update(low=low, high=high)
         self.colour_bar.title = data.unit
         self._ticks.min_interval = 1 if data.unit in plot_options().counts else 0
-        self.title.text = data.title
+        self.title.text = data.title + ("" if data.modules is None else " – mean of each module")
         self.hover.tooltips = pixel_tooltips(data)
         self.offer(f"Map: {data.title}", pixel_table(self.source, data), quantity=data.quantity)
         # where none has a value, the words say it
@@ -197,12 +197,23 @@ def pixel_tooltips(data: PixelValues) -> str:
     """What is said about the pixel under the pointer."""
     unit = f" {data.unit}" if data.unit else ""
     flagged = [("Flagged bad in", "@bad_fraction{0.0 %} of events")] if data.mask else []
+    value, place = f"@value{{0.[00000]}}{unit}", ("Position", "@x{0.000} m, @y{0.000} m")
+    if data.modules is not None:
+        return tip(
+            [
+                ("Module", "@module"),
+                ("Mean of its pixels", value),
+                ("Their standard deviation", f"@std{{0.[00000]}}{unit}"),
+                ("Pixels in both", f"@pixels of {PIXELS_PER_MODULE}"),
+                ("Pixel here", "@pixel, @words"),
+            ]
+        )
     return tip(
         [
             ("Pixel", "@pixel"),
             ("Module", "@module"),
-            ("Position", "@x{0.000} m, @y{0.000} m"),
-            ("Value", f"@value{{0.[00000]}}{unit}"),
+            place,
+            ("Value", value),
             *flagged,
             ("State", "@words"),
         ]

@@ -21,13 +21,16 @@ from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.numbers import alike, counted
 from dqm_app.plots.options import plot_options
-from dqm_app.plots.pixels import NOTHING, PixelValues, widened
+from dqm_app.plots.pixel_numbers import widened
+from dqm_app.plots.pixels import NOTHING, PixelValues
 from dqm_app.plots.tips import tip
 from dqm_app.theme import Theme
 
 
 class ValueHistogram(PlotFrame):
     """Counts of pixels per value, with mean (solid), median (dashed) and one standard deviation.
+
+    Of values by module it counts modules.
 
     Where most pixels are at 0 these are left out, and so are mean, median and standard deviation,
     which say little then.
@@ -111,7 +114,7 @@ class ValueHistogram(PlotFrame):
         if data.nothing:
             self.explain(NOTHING)
         elif bins.zeros and not (bins.good.any() or bins.bad.any()):
-            self.explain("Every pixel with a value is at 0.")
+            self.explain(f"Every {data.noun} with a value is at 0.")
         else:
             self.explain(None)
         total = bins.good + bins.bad
@@ -123,11 +126,13 @@ class ValueHistogram(PlotFrame):
             "bad": bins.bad,
             "pixels": np.where(bins.bad > 0, total, np.nan),
         }
+        kinds = [("good", "Good pixels"), ("bad", "Bad pixels")]
+        if data.modules is not None:
+            kinds = [("good", "Modules")]
         columns = [
             Column("left", "from", data.unit),
             Column("right", "to", data.unit),
-            Column("good", "good pixels"),
-            Column("bad", "bad pixels"),
+            *(Column(kind, title.lower()) for kind, title in kinds),
         ]
         self.offer("Histogram", Table(self.source, columns), quantity=data.quantity)
         self.show_range(
@@ -139,11 +144,11 @@ class ValueHistogram(PlotFrame):
             [
                 ("From", f"@left{{0.[00000]}}{unit}"),
                 ("To", f"@right{{0.[00000]}}{unit}"),
-                ("Good pixels", "@good"),
-                ("Bad pixels", "@bad"),
+                *((title, f"@{kind}") for kind, title in kinds),
             ]
         )
         self.x_axis.axis_label = _axis_label(data)
+        self.y_axis.axis_label = f"{data.noun.capitalize()}s"
         self._ticks.min_interval = 1 if data.unit in plot_options().counts else 0
         if bins.zeros is None:
             self._place(numbers.mean, numbers.median, numbers.std)
@@ -177,15 +182,17 @@ def _summary(data: PixelValues) -> str:
     numbers, bins = data.statistics, data.histogram
     if bins.zeros is not None:
         drawn = int(bins.good.sum() + bins.bad.sum())
-        return f"{drawn:,} of {counted(drawn + bins.zeros, 'pixel')} not at 0"
+        return f"{drawn:,} of {counted(drawn + bins.zeros, data.noun)} not at 0"
     mean, median, std = alike(numbers.std, numbers.mean, numbers.median, numbers.std)
     unit = f" {data.unit}" if data.unit else ""
-    return f"mean {mean}   median {median}   std {std}{unit}   ({numbers.pixels:,} pixels)"
+    return (
+        f"mean {mean}   median {median}   std {std}{unit}   ({counted(numbers.pixels, data.noun)})"
+    )
 
 
 def _axis_label(data: PixelValues) -> str:
     if data.histogram.zeros:
-        return f"Value [{data.unit}] – {counted(data.histogram.zeros, 'pixel')} at 0 not drawn"
+        return f"Value [{data.unit}] – {counted(data.histogram.zeros, data.noun)} at 0 not drawn"
     outside = [
         f"{count} {where}"
         for count, where in ((data.histogram.below, "below"), (data.histogram.above, "above"))

@@ -20,7 +20,8 @@ from bokeh.models import (
 
 from dqm_app.plots.camera_map import pixel_tooltips
 from dqm_app.plots.frame import AxisSpec, PlotFrame
-from dqm_app.plots.pixels import ABSENT, NO_VALUE, NOTHING, PixelValues, pixel_table, widened
+from dqm_app.plots.pixel_numbers import widened
+from dqm_app.plots.pixels import ABSENT, NO_VALUE, NOTHING, PixelValues, pixel_table
 from dqm_app.theme import Theme
 from dqm_db.content import N_PIXELS, PIXELS_PER_MODULE
 

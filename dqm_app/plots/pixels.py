@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,14 @@ from numpy.typing import NDArray
 
 from dqm_app.plots.export import Column, Table
 from dqm_app.plots.options import plot_options
+from dqm_app.plots.pixel_numbers import (
+    PixelHistogram,
+    PixelStatistics,
+    default_range,
+    limits_of,
+    pixel_histogram,
+    statistics_of,
+)
 from dqm_db.content import N_PIXELS, PIXELS_PER_MODULE
 from dqm_db.geometry import camera_geometry
 from dqm_db.quantities import QuantityInfo
@@ -21,52 +28,30 @@ from dqm_db.quantities import QuantityInfo
 GOOD, BAD, ABSENT, NO_VALUE = 0, 1, 2, 3
 STATE_WORDS = ("good", "bad", "absent: not read out", "no value")
 NOTHING = "No pixel has a value."
+PLACE = (
+    Column("pixel", "pixel id"),
+    Column("module", "module"),
+    Column("x", "x", "m"),
+    Column("y", "y", "m"),
+)
+"""Columns of every file with a line per pixel."""
 
 
 @dataclass(frozen=True)
-class PixelStatistics:
-    """Of the values that `PixelValues.counted` selects; NaN when there are none.
+class ModuleSpread:
+    """How the pixels of each module differ; every pixel of a module has the same numbers.
 
     Attributes
     ----------
-    pixels : int
-        How many values went into them.
-    mean, median, std, low, high : float
-        ``std`` is the population standard deviation; ``low`` and ``high`` are the extremes.
-    all_pixels : bool
-        Whether no finite value was left out.
+    std : ndarray of float64, shape (1855,)
+        Population standard deviation of the pixels that enter the value of the module; NaN when
+        none does.
+    pixels : ndarray of uint8, shape (1855,)
+        How many these are.
     """
 
-    pixels: int
-    mean: float
-    median: float
-    std: float
-    low: float
-    high: float
-    all_pixels: bool
-
-
-@dataclass(frozen=True)
-class PixelHistogram:
-    """Counts of pixels in equal bins.
-
-    Attributes
-    ----------
-    edges : ndarray of float64, shape (bins + 1,)
-    good, bad : ndarray of int32, shape (bins,)
-        Pixels in each bin: good ones, and bad ones with a finite value.
-    below, above : int
-        Pixels, good or bad, outside the edges.
-    zeros : int or None
-        Pixels, good or bad, that are left out because they are at 0; None where none are left out.
-    """
-
-    edges: NDArray[np.float64]
-    good: NDArray[np.int32]
-    bad: NDArray[np.int32]
-    below: int
-    above: int
-    zeros: int | None
+    std: NDArray[np.float64]
+    pixels: NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -93,6 +78,9 @@ class PixelValues:
     histogram : PixelHistogram
     mask : str or None
         EXTNAME of the bad-pixel quantity that ``bad_fraction`` comes from.
+    modules : ModuleSpread or None
+        When every pixel has the value of its module, see `dqm_app.plots.modules`: how its pixels
+        differ. Statistics and histogram are those of modules then.
     """
 
     quantity: str
@@ -109,6 +97,7 @@ class PixelValues:
     full: tuple[float, float]
     histogram: PixelHistogram
     mask: str | None
+    modules: ModuleSpread | None = None
 
     @classmethod
     def of(
@@ -161,7 +150,7 @@ class PixelValues:
         counted = finite if count_bad else finite & ~flagged
         if not counted.any():
             counted = finite
-        full = _limits(values[finite])
+        full = limits_of(values[finite])
         auto = default_range(info, values[counted], full)
         return cls(
             quantity=info.name,
@@ -173,12 +162,23 @@ class PixelValues:
             flagged=flagged,
             state=state,
             words=words,
-            statistics=_statistics(values[counted], bool((counted == finite).all())),
+            statistics=statistics_of(values[counted], bool((counted == finite).all())),
             auto=auto,
             full=full,
-            histogram=_histogram(info.unit, values, finite, flagged, auto, full),
+            histogram=pixel_histogram(info.unit, values, flagged, auto, full),
             mask=mask,
         )
+
+    @property
+    def counted(self) -> NDArray[np.bool_]:
+        """Which pixels enter the statistics, shape (1855,)."""
+        finite = np.isfinite(self.values)
+        return finite if self.statistics.all_pixels else finite & ~self.flagged
+
+    @property
+    def noun(self) -> str:
+        """What is counted in statistics and histogram."""
+        return "pixel" if self.modules is None else "module"
 
     @property
     def nothing(self) -> bool:
@@ -226,11 +226,18 @@ def show_pixels(source: ColumnDataSource, data: PixelValues) -> None:
         "bad_fraction": data.bad_fraction,
         "state": data.state,
     }
+    if data.modules is not None:
+        columns |= {"std": data.modules.std, "pixels": data.modules.pixels}
+    put_columns(source, columns, data.words)
+
+
+def put_columns(source: ColumnDataSource, columns: Mapping[str, NDArray], words: list[str]) -> None:
+    """Put *columns* and the *words* of the states into a source; only what differs is sent."""
     changed: dict[str, Any] = {
-        name: new for name, new in columns.items() if not _same(source.data[name], new)
+        name: new for name, new in columns.items() if not _same(source.data.get(name), new)
     }
-    if "state" in changed:
-        changed["words"] = data.words
+    if source.data["words"] != words:
+        changed["words"] = words
     if changed:
         source.data.update(changed)
 
@@ -239,11 +246,16 @@ def pixel_table(source: ColumnDataSource, data: PixelValues) -> Table:
     """What is saved of a source of `PixelSource` that shows *data*: one line per pixel."""
     flagged = [Column("bad_fraction", "flagged bad", "fraction of events")] if data.mask else []
     columns = [
-        Column("pixel", "pixel id"),
-        Column("module", "module"),
-        Column("x", "x", "m"),
-        Column("y", "y", "m"),
-        Column("value", "value", data.unit),
+        *PLACE,
+        Column("value", "value" if data.modules is None else "mean of the module", data.unit),
+        *(
+            []
+            if data.modules is None
+            else [
+                Column("std", "standard deviation in the module", data.unit),
+                Column("pixels", "pixels of the module in the mean"),
+            ]
+        ),
         *flagged,
         Column("words", "state"),
     ]
@@ -274,106 +286,3 @@ def _same(old: object, new: NDArray) -> bool:
         and old.shape == new.shape
         and np.array_equal(old, new, equal_nan=new.dtype.kind == "f")
     )
-
-
-def _limits(values: NDArray[np.float64]) -> tuple[float, float]:
-    if values.size == 0:
-        return (0.0, 1.0)
-    return float(values.min()), float(values.max())
-
-
-def default_range(
-    info: QuantityInfo, values: NDArray[np.float64], full: tuple[float, float]
-) -> tuple[float, float]:
-    """Colours of a quantity by default: fixed by unit, all values of counts, else percentiles."""
-    options = plot_options()
-    if info.unit in options.range:
-        return options.range[info.unit]
-    if info.unit in options.counts:
-        return min(0.0, full[0]), max(1.0, full[1])
-    return _auto_range(values, full)
-
-
-def _auto_range(values: NDArray[np.float64], full: tuple[float, float]) -> tuple[float, float]:
-    if values.size == 0:
-        return full
-    low, high = np.percentile(values, plot_options().colour_percentiles)
-    return (float(low), float(high)) if high > low else full
-
-
-def _statistics(values: NDArray[np.float64], all_pixels: bool) -> PixelStatistics:
-    if values.size == 0:
-        nan = float("nan")
-        return PixelStatistics(0, nan, nan, nan, nan, nan, all_pixels)
-    return PixelStatistics(
-        pixels=int(values.size),
-        mean=float(values.mean()),
-        median=float(np.median(values)),
-        std=_std(values),
-        low=float(values.min()),
-        high=float(values.max()),
-        all_pixels=all_pixels,
-    )
-
-
-def _std(values: NDArray[np.float64]) -> float:
-    with np.errstate(over="ignore"):  # infinite then, which is told as unknown
-        return float(values.std())
-
-
-def _histogram(
-    unit: str,
-    values: NDArray[np.float64],
-    finite: NDArray[np.bool_],
-    bad: NDArray[np.bool_],
-    auto: tuple[float, float],
-    full: tuple[float, float],
-) -> PixelHistogram:
-    zeros = None
-    if unit in plot_options().mostly_zero:
-        at_zero = finite & (values == 0)
-        zeros = int(at_zero.sum())
-        finite = finite & ~at_zero
-    if zeros is None or not finite.any():
-        edges = _edges(auto, full)
-    elif unit in plot_options().counts:
-        edges = _whole_edges(_limits(values[finite]))
-    else:
-        low, high = _limits(values[finite])
-        edges = np.linspace(min(0.0, low), max(0.0, high), plot_options().histogram_bins + 1)
-    good_counts, _ = np.histogram(values[finite & ~bad], edges)
-    bad_counts, _ = np.histogram(values[finite & bad], edges)
-    return PixelHistogram(
-        edges=edges,
-        good=good_counts.astype("<i4"),
-        bad=bad_counts.astype("<i4"),
-        below=int(np.count_nonzero(values[finite] < edges[0])),
-        above=int(np.count_nonzero(values[finite] > edges[-1])),
-        zeros=zeros,
-    )
-
-
-def _edges(auto: tuple[float, float], full: tuple[float, float]) -> NDArray[np.float64]:
-    """Over the default range and half of it on either side, where there are values."""
-    width = auto[1] - auto[0]
-    low, high = max(full[0], auto[0] - width / 2), min(full[1], auto[1] + width / 2)
-    if not high > low:
-        low, high = auto if width > 0 else widened((low, low))
-    return np.linspace(low, high, plot_options().histogram_bins + 1)
-
-
-def _whole_edges(limits: tuple[float, float]) -> NDArray[np.float64]:
-    """From 0 over all values, halfway between whole numbers, so that bars stand on these."""
-    low, high = min(0, math.floor(limits[0])), max(0, math.ceil(limits[1]))
-    step = math.ceil((high - low + 1) / plot_options().histogram_bins)
-    bins = math.ceil((high - low + 1) / step)
-    return low - 0.5 + step * np.arange(bins + 1, dtype=np.float64)
-
-
-def widened(limits: tuple[float, float], share: float = 0.0) -> tuple[float, float]:
-    """*limits* with *share* of their distance added at both ends; never empty."""
-    low, high = limits
-    margin = share * (high - low)
-    if not high - low > 1e-12 * max(abs(low), abs(high)):
-        margin = 0.05 * abs(low) or 0.5
-    return low - margin, high + margin

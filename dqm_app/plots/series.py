@@ -21,7 +21,7 @@ from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.numbers import alike
 from dqm_app.plots.options import plot_options
-from dqm_app.plots.pixels import widened
+from dqm_app.plots.pixel_numbers import widened
 from dqm_app.plots.thinning import Buckets
 from dqm_app.plots.tips import tip
 from dqm_app.theme import Theme

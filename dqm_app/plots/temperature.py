@@ -12,7 +12,7 @@ from dqm_app.plots.curves import Curves, PickedCurves
 from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.legend import legend
-from dqm_app.plots.pixels import widened
+from dqm_app.plots.pixel_numbers import widened
 from dqm_app.plots.tips import tip
 from dqm_app.theme import Theme
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqm_app.plots.columns import gaps, opened
-from dqm_app.plots.pixels import widened
+from dqm_app.plots.pixel_numbers import widened
 from dqm_app.verdicts import NOT_JUDGED, words
 
 MILLISECONDS = 1000.0

@@ -27,7 +27,7 @@ from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import TOP, AxisSpec, PlotFrame
 from dqm_app.plots.numbers import counted
 from dqm_app.plots.options import plot_options
-from dqm_app.plots.pixels import widened
+from dqm_app.plots.pixel_numbers import widened
 from dqm_app.plots.run_axis import RunAxes
 from dqm_app.plots.tips import tip
 from dqm_app.plots.trend import Trend

@@ -10,6 +10,7 @@ from bokeh.models import LinearColorMapper
 
 from dqm_app.plots.camera_map import CameraMap
 from dqm_app.plots.histogram import ValueHistogram
+from dqm_app.plots.modules import rolled_up
 from dqm_app.plots.pixel_scatter import PixelScatter
 from dqm_app.plots.pixels import PixelValues
 from dqm_app.theme import Theme
@@ -28,19 +29,28 @@ DEFAULTS = (
 )
 
 
+PIXEL, MODULE = "pixel", "module"
+
+
 @dataclass(frozen=True)
 class MapsData:
-    """One map."""
+    """One map, and what could not be understood of how it was asked for."""
 
     quantity: str
     pixels: PixelValues
+    note: str = ""
 
 
 class MapsView(View):
-    """Map, value against pixel id, and histogram; a pixel picked in one is picked in all."""
+    """Map, value against pixel id, and histogram; a pixel picked in one is picked in all.
+
+    The option ``level`` is ``pixel``, the default, or ``module``: every pixel has the mean of its
+    module then.
+    """
 
     name: ClassVar[str] = "maps"
     title: ClassVar[str] = "Camera maps"
+    options: ClassVar[tuple[str, ...]] = ("level",)
 
     def __init__(self, context: ViewContext) -> None:
         mapper = LinearColorMapper(name="maps-mapper", low=0, high=1)
@@ -62,17 +72,23 @@ class MapsView(View):
 
     @classmethod
     def load(cls, snapshot: Snapshot, header: RunHeader, ask: Ask) -> MapsData:
-        """The map and its mask."""
+        """The map and its mask, or the map of the modules."""
         offered = cls.quantities(snapshot.quantities(header.camera, header.run))
         name = chosen(offered, ask.quantity, DEFAULTS)
-        return MapsData(name, load_pixels(snapshot, header, name))
+        pixels = load_pixels(snapshot, header, name)
+        level = ask.options.get("level", PIXEL).strip().lower()
+        if level == MODULE:
+            return MapsData(name, rolled_up(pixels))
+        note = "" if level == PIXEL else f"There is no level “{level[:20]}”; pixels are shown."
+        return MapsData(name, pixels, note)
 
     def update(self, data: MapsData) -> None:
         """Show the map in all three figures."""
         self.map.update(data.pixels)
         self.scatter.update(data.pixels)
         self.histogram.update(data.pixels)
-        self.say(**pixel_info(data.pixels))
+        level = PIXEL if data.pixels.modules is None else MODULE
+        self.say(**pixel_info(data.pixels), level=level, note=data.note)
 
     def restyle(self, theme: Theme) -> None:
         """Take the look of *theme*."""

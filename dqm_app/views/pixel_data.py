@@ -74,6 +74,8 @@ def pixel_info(data: PixelValues) -> dict[str, Any]:
     low, high = alike(0.0 if exact else numbers.std, numbers.low, numbers.high)
     # the range of the colours may be that of all pixels
     counted_pixels = "" if data.statistics.all_pixels else "good pixels: "
+    if data.modules is not None:
+        counted_pixels = "modules: "
     return {
         "quantity": data.quantity,
         "title": data.title,

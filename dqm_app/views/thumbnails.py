@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from dqm_app.changes import growing_quantities
 from dqm_app.plots.numbers import alike
 from dqm_app.plots.options import plot_options
-from dqm_app.plots.pixels import default_range
+from dqm_app.plots.pixel_numbers import default_range
 from dqm_app.views.base import QuantityChoice
 from dqm_app.views.choices import choices
 from dqm_app.views.pixel_data import mask_of
