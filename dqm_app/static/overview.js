@@ -61,7 +61,7 @@ class Overview {
     const wrong = results.filter((result) => result.status !== OK && (result.status !== UNKNOWN || status === UNKNOWN));
     const when = `Checked ${date(checkedAt)} UTC, thresholds ${thresholds}`;
     return [
-      element("h2", { title: when }, [badge(status), element("span", { class: "sum" }, [words(status).meaning])]),
+      element("h2", { title: when }, [badge(status), element("span", { class: "sum" }, [meaning(status, results)])]),
       wrong.length ? element("ul", { class: "reasons" }, wrong.map(reason)) : "",
       this.all(results, when),
     ];
@@ -164,6 +164,11 @@ class Overview {
     ]));
     return parts;
   }
+}
+
+function meaning(status, results) {
+  const partly = status === OK && results.some((result) => result.status === UNKNOWN);
+  return partly ? "All that could be checked is good" : words(status).meaning;
 }
 
 function reason(result) {

@@ -272,6 +272,10 @@ def test_verdict_and_maps_are_in_sight_and_nothing_is_wider_than_the_page(browse
             box = page[selector].first.bounding_box()
             assert box["y"] + box["height"] < size[1]
             assert box["x"] + box["width"] <= size[0]
+        left = page[".overview .words section"].evaluate_all(
+            "cards => Math.max(...cards.map(card => card.getBoundingClientRect().right))"
+        )
+        assert left <= page[".all-maps"].bounding_box()["x"]
         over = page.page.evaluate("document.getElementById('views').scrollWidth - innerWidth")
         assert over <= 0
         if size == SIZES[0]:
