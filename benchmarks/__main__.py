@@ -28,6 +28,8 @@ GROUPS = {
     "pages": "benchmarks.pages",
     "runs": "benchmarks.run_table",
     "trends": "benchmarks.trends",
+    "leaks": "benchmarks.leaks",
+    "load": "benchmarks.load",
     "sessions": "benchmarks.sessions",
 }
 

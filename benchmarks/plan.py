@@ -45,6 +45,11 @@ class Plan:
     quiet_pulls: int = 5
     trend_runs: int = 5000
     trend_changes: int = 15
+    leak_changes: int = 200
+    clients: int = 100
+    client_arrival: float = 20.0
+    client_period: float = 10.0
+    client_seconds: float = 60.0
     dirac_runs: int = 200
     dirac_rounds: int = 5
 
@@ -72,6 +77,11 @@ class Plan:
             quiet_pulls=1,
             trend_runs=300,
             trend_changes=2,
+            leak_changes=16,
+            clients=6,
+            client_arrival=1.0,
+            client_period=1.0,
+            client_seconds=4.0,
             dirac_runs=8,
             dirac_rounds=1,
         )

@@ -107,6 +107,20 @@ def test_the_table_of_runs_is_opened_and_filtered(tmp_path):
     assert found["table_bytes"].value * 1e3 > 20 * plan.table_runs
 
 
+def test_a_crowd_looks_at_runs(tmp_path):
+    from benchmarks import load
+    from benchmarks.plan import Plan
+
+    plan = Plan.small(tmp_path, print)
+    found = {result.key: result for result in load.measure(plan)}
+    detail = found["load_errors"].detail
+    assert (found["load_errors"].value, detail["errors"]) == (0, [])
+    # every page four times, but for those whose period is just ending
+    assert detail["changes"] == pytest.approx(plan.clients * plan.client_seconds, abs=plan.clients)
+    assert 0 < found["load_change"].value <= detail["change_seconds_slowest"]
+    assert found["load_rss"].value > 50
+
+
 def test_pages_without_a_browser_look_at_runs(tmp_path):
     from benchmarks.processes import ProcessGroup
     from benchmarks.servers import filled_stack
