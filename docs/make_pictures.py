@@ -49,9 +49,9 @@ class Picture:
 
 def documentation() -> Iterator[Picture]:
     """The pictures that the documentation shows."""
-    maps = f"camera={CAMERA}&run=6002&view=maps"
-    yield Picture(IMAGES / "dashboard.png", maps, SMALL)
-    yield Picture(IMAGES / "dashboard-dark.png", maps, SMALL, "dark")
+    overview = f"camera={CAMERA}&run=6002&view=overview"
+    yield Picture(IMAGES / "dashboard.png", overview, SMALL)
+    yield Picture(IMAGES / "dashboard-dark.png", overview, SMALL, "dark")
     yield Picture(IMAGES / "waveforms.png", f"camera={CAMERA}&run=6004&view=waveforms", SMALL)
     yield Picture(IMAGES / "trigger.png", f"camera={CAMERA}&run=6004&view=trigger", SMALL)
 
