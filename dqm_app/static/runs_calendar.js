@@ -13,12 +13,12 @@ const WEEKDAYS = ["Mo", "Tu", "We", "Th", "Fr", "Sa", "Su"];
 const RANK = new Map([...WORDS.keys()].map((status, at) => [status, at])); // the worst first
 
 /** What is known of each night, by its number: runs, verdicts, and what is missing. */
-export function nightsOf(rows, gaps, but) {
+export function nightsOf(rows, gaps) {
   const nights = new Map();
   const of = (night) => {
     if (!nights.has(night)) {
       nights.set(night, {
-        night, runs: 0, matching: 0, unlisted: 0, verdicts: new Map(), worst: -1,
+        night, runs: 0, unlisted: 0, verdicts: new Map(), worst: -1,
         first: null, last: null, within: 0, before: 0,
       });
     }
@@ -30,7 +30,6 @@ export function nightsOf(rows, gaps, but) {
     const status = rows.columns.verdict[row];
     found.worst = found.runs === 0 || RANK.get(status) < RANK.get(found.worst) ? status : found.worst;
     found.runs += 1;
-    found.matching += but[row];
     found.unlisted += gaps.unlisted.has(rows.run[row]) ? 1 : 0;
     found.verdicts.set(status, (found.verdicts.get(status) ?? 0) + 1);
     found.first ??= rows.run[row];
@@ -66,17 +65,26 @@ export class Calendar {
     this.chosen = null;
   }
 
-  /** Show the `nights`, of which one may be `chosen`; `listed`: against a run list. */
-  show(nights, chosen, listed, gaps) {
+  /** Show the `nights`; `listed`: against a run list; `gaps`: with what is missing. */
+  show(nights, listed, gaps) {
     [this.nights, this.listed, this.gaps] = [nights, listed, gaps];
     const months = monthsOf(nights.keys());
     const key = JSON.stringify([this.listed, months]);
     if (key !== this.built) this.build(months);
     this.built = key;
-    for (const [night, cell] of this.cells) this.fill(cell, night, nights.get(night), night === chosen);
+    for (const [night, cell] of this.cells) this.fill(cell, night, nights.get(night));
     const totals = new Map();
     for (const { night, runs } of nights.values()) totals.set(monthOf(night), (totals.get(monthOf(night)) ?? 0) + runs);
     for (const [month, total] of this.totals) text(total, plural(totals.get(month) ?? 0, "run"));
+  }
+
+  /** Mark the `chosen` night, if any, and those that have none of the `matching` nights' runs. */
+  mark(matching, chosen) {
+    for (const [night, cell] of this.cells) {
+      cell.classList.toggle("out", this.nights.get(night)?.runs > 0 && !matching.has(night));
+      const pressed = String(night === chosen);
+      if (cell.getAttribute("aria-pressed") !== pressed) cell.setAttribute("aria-pressed", pressed);
+    }
     const first = this.cells.get(chosen) ?? this.reachable ?? [...this.cells.values()].findLast((cell) => !cell.disabled);
     this.reach(first ?? null);
     if (chosen !== this.chosen && !this.months.contains(document.activeElement)) {
@@ -125,8 +133,8 @@ export class Calendar {
     ]);
   }
 
-  fill(cell, night, found, chosen) {
-    const signature = JSON.stringify([found, found && [...found.verdicts], chosen, this.gaps]);
+  fill(cell, night, found) {
+    const signature = JSON.stringify([found, found && [...found.verdicts], this.gaps]);
     if (cell.dataset.said === signature) return;
     cell.dataset.said = signature;
     const [, missing, runs] = cell.children;
@@ -136,8 +144,6 @@ export class Calendar {
     const incomplete = this.listed && absent > 0;
     const { sign } = words(found?.worst);
     cell.dataset.status = held === 0 && !incomplete ? "" : words(found.worst).key;
-    cell.classList.toggle("out", held > 0 && found.matching === 0);
-    cell.setAttribute("aria-pressed", String(chosen));
     const listed = held - (found?.unlisted ?? 0);
     missing.textContent = incomplete ? sign : absent === 0 ? "" : `−${few(absent)}`;
     runs.textContent = incomplete ? `${few(listed)}/${few(listed + absent)}` : held === 0 ? "" : `${sign} ${few(held)}`;

@@ -22,7 +22,10 @@ export class Grid {
     this.target = target; // the view that a run leads to
     this.items = new Int32Array(0);
     this.tops = new Float64Array(1);
-    this.pool = [];
+    this.lines = []; // those in the page, from item `first` on
+    this.first = 0;
+    this.spare = [];
+    this.version = 0; // of what the lines show
     this.front = null;
     this.active = 0; // index of the item that has the focus
     this.top = 0;
@@ -51,6 +54,7 @@ export class Grid {
     const anchor = keep ? this.anchor() : null;
     const focused = this.keyOf(this.active);
     [this.rows, this.items, this.gaps] = [rows, items, gaps];
+    this.version += 1;
     this.tops = new Float64Array(items.length + 1);
     for (let at = 0; at < items.length; at += 1) this.tops[at + 1] = this.tops[at] + (items[at] < 0 ? THIN : ROW);
     for (const [key, heading] of this.headings) {
@@ -153,26 +157,41 @@ export class Grid {
   render() {
     const first = Math.max(0, this.at(this.top) - BEYOND);
     const last = Math.min(this.items.length - 1, this.at(this.top + this.height()) + BEYOND);
-    const wanted = Math.max(0, last - first + 1);
-    while (this.pool.length < wanted) this.pool.push(new Line());
-    for (let at = 0; at < wanted; at += 1) this.fill(this.pool[at], first + at);
-    if (this.body.childElementCount !== wanted) {
-      this.body.replaceChildren(...this.pool.slice(0, wanted).map((line) => line.node));
-    }
-    const seen = this.active >= first && this.active <= last && this.items.length > 0;
-    if (seen) this.root.setAttribute("aria-activedescendant", this.pool[this.active - first].node.id);
+    this.slide(first, last);
+    this.lines.forEach((line, at) => this.fill(line, first + at));
+    const active = this.lines[this.active - first];
+    if (active !== undefined) this.root.setAttribute("aria-activedescendant", active.node.id);
     else this.root.removeAttribute("aria-activedescendant");
+  }
+
+  // a line that stays in sight stays the line of its item
+  slide(first, last) {
+    const { lines, spare, body } = this;
+    const leave = (line) => { line.node.remove(); spare.push(line); };
+    for (; lines.length > 0 && this.first < first; this.first += 1) leave(lines.shift());
+    while (lines.length > 0 && this.first + lines.length - 1 > last) leave(lines.pop());
+    if (lines.length === 0) this.first = first;
+    while (this.first > first) {
+      lines.unshift(spare.pop() ?? new Line());
+      body.prepend(lines[0].node);
+      this.first -= 1;
+    }
+    while (this.first + lines.length <= last) {
+      lines.push(spare.pop() ?? new Line());
+      body.append(lines.at(-1).node);
+    }
   }
 
   fill(line, index) {
     const item = this.items[index];
-    line.place(index, this.tops[index], index === this.active);
-    if (item < 0) {
-      line.showGap(this.gaps.words(-1 - item));
-    } else {
-      const run = this.rows.run[item];
-      line.showRun(this.rows, item, run === this.front, () => href({ ...inView(this.target), run, follow: undefined }));
-    }
+    line.node.classList.toggle("active", index === this.active);
+    const run = item < 0 ? null : this.rows.run[item];
+    const said = `${this.version} ${index} ${run !== null && run === this.front}`;
+    if (line.said === said) return;
+    line.said = said;
+    line.place(index, this.tops[index]);
+    if (run === null) line.showGap(this.gaps.words(-1 - item));
+    else line.showRun(this.rows, item, run === this.front, href({ ...inView(this.target), run, follow: undefined }));
   }
 
   press(event) {
@@ -227,12 +246,11 @@ class Line {
     this.shown = null;
   }
 
-  place(index, top, active) {
+  place(index, top) {
     const { node } = this;
     node.dataset.index = index;
     node.ariaRowIndex = String(index + 2);
     node.style.top = `${top}px`;
-    node.classList.toggle("active", active);
   }
 
   showGap([runs, why]) {
@@ -251,7 +269,7 @@ class Line {
       const cell = this.cells[at];
       if (key === "run") {
         this.link.textContent = show(value);
-        this.link.href = link();
+        this.link.href = link;
       } else if (key === "verdict") {
         if (cell.dataset.value !== String(value)) cell.replaceChildren(badge(value));
         cell.dataset.value = value;

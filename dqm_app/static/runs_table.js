@@ -32,6 +32,7 @@ class RunTable {
       element("div", { class: "runs-main" }, [this.controls.result, this.grid.root, this.none]), this.calendar.root,
     ]));
     this.gaps = new Gaps();
+    this.drawn = []; // what the calendar was drawn from
     this.read(wanted.filter);
     const renew = perFrame(() => this.renew());
     for (const name of ["runs-table", "runs-news", "runs-gaps"]) {
@@ -125,7 +126,12 @@ class RunTable {
       numbers: this.numbers, gaps: this.showsGaps, counted: counted(this.matching.length, rows.length),
       missing: gaps.summary(), problems: [...this.wrong, gaps.problem].filter(Boolean),
     });
-    this.calendar.show(nightsOf(rows, gaps, but), filter.night, gaps.listed !== null, this.showsGaps);
+    const about = [rows, gaps, this.showsGaps];
+    if (about.some((part, at) => part !== this.drawn[at])) {
+      this.calendar.show(nightsOf(rows, gaps), gaps.listed !== null, this.showsGaps);
+    }
+    this.drawn = about;
+    this.calendar.mark(new Set(rows.night.filter((_, row) => but[row])), filter.night);
   }
 
   items(all) {
