@@ -145,6 +145,7 @@ export class Calendar {
     const { sign } = words(found?.worst);
     cell.dataset.status = held === 0 && !incomplete ? "" : words(found.worst).key;
     const listed = held - (found?.unlisted ?? 0);
+    cell.classList.toggle("incomplete", incomplete);
     missing.textContent = incomplete ? sign : absent === 0 ? "" : `−${few(absent)}`;
     runs.textContent = incomplete ? `${few(listed)}/${few(listed + absent)}` : held === 0 ? "" : `${sign} ${few(held)}`;
     cell.title = this.describe(night, found);

@@ -133,5 +133,13 @@ class RunsPage(DashboardPage):
         number = int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp() // 86_400)
         return self[f'.night[data-night="{number}"]']
 
+    def cut(self, selector: str) -> list[str]:
+        """Texts that have not enough room."""
+        return self.page.evaluate(
+            "(selector) => [...document.querySelectorAll(selector)]"
+            ".filter(node => node.scrollWidth > node.clientWidth + 1).map(node => node.innerText)",
+            selector,
+        )
+
     def top(self) -> float:
         return self[GRID].evaluate("grid => grid.scrollTop")
