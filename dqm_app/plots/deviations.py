@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from dqm_app.plots.colours import shades
 from dqm_app.plots.columns import GAP_STEPS, put
+from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.run_axis import RunAxes
 from dqm_app.plots.tips import tip
@@ -195,7 +196,14 @@ class DeviationStrips(PlotFrame):
             "All quantities: distance from the camera's median in its robust widths "
             "(of the runs of a column the farthest)"
         )
-        self.offer("All quantities")
+        step = width / data.rows.shape[1]
+        columns = [
+            Column("name", "quantity"),
+            Column("title", "title"),
+            Column("image", "from run", kind="steps", start=data.first, step=step),
+            Column("image", "distance from the camera's median", "robust widths", kind="list"),
+        ]
+        self.offer("All quantities", Table(self.source, columns))
 
     def choose(self, quantity: str) -> None:
         """Frame the strip of *quantity*, if there is one."""

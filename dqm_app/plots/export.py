@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from bokeh.models import ColumnDataSource
 
-ColumnKind = Literal["plain", "utc", "list"]
+ColumnKind = Literal["plain", "utc", "list", "steps"]
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,17 @@ class Column:
     kind : str
         ``"plain"``: numbers or texts. ``"utc"``: milliseconds since 1970 in UTC, written as an ISO
         date and as seconds. ``"list"``: every row of the source has an array, which becomes as many
-        rows of the file.
+        rows of the file. ``"steps"``: the places of the entries of such arrays, which are nowhere
+        stored: ``start``, and ``step`` more for each further one.
+    start, step : float
     """
 
     key: str
     name: str
     unit: str = ""
     kind: ColumnKind = "plain"
+    start: float = 0.0
+    step: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -80,9 +84,14 @@ def offered(
                 "source": table.source.id,
                 "title": table.title,
                 "columns": [
-                    [column.key, column.name, column.unit, column.kind] for column in table.columns
+                    [column.key, column.name, column.unit, column.kind, *_places(column)]
+                    for column in table.columns
                 ],
             }
             for table in tables
         ],
     }
+
+
+def _places(column: Column) -> list[float]:
+    return [column.start, column.step] if column.kind == "steps" else []

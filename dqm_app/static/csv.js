@@ -25,13 +25,14 @@ export function save(name, blob) {
 export function tabled(data, columns) {
   const header = columns.flatMap(([, name, unit, kind]) => (kind === "utc"
     ? [`${name} [UTC]`, `${name} [s since 1970]`] : [unit ? `${name} [${unit}]` : name]));
-  const held = columns.map(([key, , , kind]) => ({ kind, values: data[key] ?? data.get?.(key) }));
+  const held = columns.map(([key, , , kind, start, step]) => ({ kind, start, step, values: data[key] ?? data.get?.(key) }));
   const rows = [];
   for (let at = 0; at < held[0].values.length; at += 1) {
     const list = held.find(({ kind }) => kind === "list");
     const lines = list === undefined ? 1 : list.values[at].length;
     for (let line = 0; line < lines; line += 1) {
-      rows.push(held.flatMap(({ kind, values }) => {
+      rows.push(held.flatMap(({ kind, values, start, step }) => {
+        if (kind === "steps") return [start + line * step];
         if (kind === "utc") return [iso(values[at]), values[at] / 1000];
         return [kind === "list" ? exact(values[at], line) : exact(values, at)];
       }));

@@ -147,6 +147,7 @@ def exporting(browser: Any, url: str, view: str, **options: Any) -> Exports:
 
 def opened_url(url: str, view: str, quantity: str | None = None, run: int = RUN) -> str:
     query = f"?camera={CAMERA}&run={run}&view={view}&pixels={','.join(map(str, PICKED))}"
+    query += "&pixel=28" if view == "pixel" else ""
     return url + query + (f"&quantity={quantity}" if quantity else "")
 
 
@@ -262,6 +263,45 @@ def distribution(tables: Tables, raw: dict[str, Any]) -> None:
     assert saved.numbers("values").sum() == len(raw[TRIGGER]["IDs"])
 
 
+def trend(tables: Tables, raw: dict[str, Any]) -> None:
+    (saved,) = tables.values()
+    same(saved, "run", [RUN, 8001])
+    assert saved.columns["start [UTC]"][0] == "2025-05-02T00:30:00.000000Z"
+    assert saved.numbers("mean of the pixels [ADC counts]")[0] == pytest.approx(raw[CHARGE].mean())
+
+
+def trend_distribution(tables: Tables, raw: dict[str, Any]) -> None:
+    (saved,) = tables.values()
+    assert saved.numbers("runs").sum() == 2
+
+
+def history(tables: Tables, raw: dict[str, Any]) -> None:
+    (saved,) = tables.values()
+    at = list(saved.numbers("run")).index(RUN)
+    kept = raw[CHARGE].astype("f4")  # histories are in single precision
+    for pixel in range(28, 35):
+        assert np.float32(saved.numbers(f"pixel {pixel} [ADC counts]")[at]) == kept[pixel]
+    median = np.float32(saved.numbers("camera median [ADC counts]")[at])
+    assert median == np.float32(np.median(raw[CHARGE]))
+
+
+def states(tables: Tables, raw: dict[str, Any]) -> None:
+    (saved,) = tables.values()
+    assert saved.numbers("first run")[0] == RUN
+    assert saved.columns["state"][0] == ("bad" if raw[MASK][28] > 0.5 else "good")
+
+
+def deviations(tables: Tables, raw: dict[str, Any]) -> None:
+    (saved,) = tables.values()
+    ours = np.array(saved.columns["quantity"]) == CHARGE
+    distances = saved.numbers("distance from the camera's median [robust widths]")[ours]
+    starts = saved.numbers("from run")[ours]
+    assert starts[0] == RUN - 0.5
+    median = np.median(raw[CHARGE])
+    width = 1.4826 * np.median(abs(raw[CHARGE] - median))
+    assert distances[0] == pytest.approx((raw[CHARGE][28] - median) / width, rel=1e-3)
+
+
 CHECKS: dict[str, Check] = {
     "maps-map": pixels_of(CHARGE, "ADC counts", mask=True),
     "maps-scatter": pixels_of(CHARGE, "ADC counts", mask=True),
@@ -278,6 +318,11 @@ CHECKS: dict[str, Check] = {
     "temperature-trend": readings,
     "pingpong-map": pixels_of("CAMERA-PING-PONG-CHANGES", "changes"),
     "pingpong-times": changes,
+    "trends-plot": trend,
+    "trends-distribution": trend_distribution,
+    "pixel-history": history,
+    "pixel-states": states,
+    "pixel-deviations": deviations,
     "contents-map": pixels_of(CHARGE, "ADC counts", mask=True),
     "contents-series": series,
     "contents-distribution": distribution,
@@ -289,6 +334,8 @@ QUANTITIES = {
     "waveforms": [WAVEFORMS],
     "timelines": [TIMELINE],
     "trigger": [TRIGGER],
+    "trends": [CHARGE],
+    "pixel": [CHARGE],
     "contents": [CHARGE, TRIGGER],
 }
 
@@ -306,6 +353,9 @@ def test_every_plot_of_every_view_is_saved_with_the_numbers_of_the_file(
             page.wait_for(
                 f"Bokeh.documents.at(-1).get_model_by_name('{picked}').data.id.length > 0"
             )
+        if view == "pixel":  # all quantities come after the one that is asked for
+            rows = "Bokeh.documents.at(-1).get_model_by_name('pixel-deviations-rows')"
+            page.wait_for(f"{rows}.data.name.length > 0")
         figures = page.figures()
         assert (figures == []) == (view in SCRIPTS_OF_VIEWS), "views of figures have some"
         for figure in figures:
