@@ -193,7 +193,7 @@ def _read(
             stored = root.cameras[camera].runs[run]
             header = unpack_header(stored.header)
             quantities = stored_quantities(stored)
-            before = verdicts.read_verdict(root.cameras[camera], run)
+            before = verdicts.verdict_before(root.cameras[camera], run)
         found = statistics(quantities)
         verdict = writer.judge.judge(camera, RunFacts.of(header, quantities, found))
         if before is not None and verdict.says_the_same_as(before):

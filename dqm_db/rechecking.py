@@ -13,6 +13,7 @@ from ZODB.Connection import Connection
 from dqm_db import catalogue, verdicts
 from dqm_db.checks import CheckResult, Judge, RunFacts, Status, Verdict
 from dqm_db.checks.catalogue import known_checks
+from dqm_db.codec import DamagedRecord
 from dqm_db.content import Statistics
 from dqm_db.model import Camera
 from dqm_db.overrides import prefetch
@@ -35,24 +36,27 @@ class Rechecked:
     run : int
     before : Verdict or None
         What was stored; None: the run had not been judged.
-    after : Verdict
-        What is stored now, or would be.
+    after : Verdict or None
+        What is stored now, or would be; None: as before, because of *error*.
+    error : DamagedRecord or None
+        Why the run could not be read.
     """
 
     run: int
     before: Verdict | None
-    after: Verdict
+    after: Verdict | None
+    error: DamagedRecord | None = None
 
     @property
     def changed(self) -> bool:
         """Whether anything that users see of it is another."""
-        return not self.after.says_the_same_as(self.before)
+        return self.after is not None and not self.after.says_the_same_as(self.before)
 
     @property
     def differences(self) -> list[tuple[CheckResult | None, CheckResult | None]]:
         """Checks whose status is another: before and after, None where there is no such check."""
         before = {result.check: result for result in self.before.results} if self.before else {}
-        after = {result.check: result for result in self.after.results}
+        after = {result.check: result for result in self.after.results} if self.after else {}
         pairs = [(before.get(name), after.get(name)) for name in {**before, **after}]
         return [(old, new) for old, new in pairs if _status(old) is not _status(new)]
 
@@ -110,7 +114,7 @@ def recheck(
         def change(connection: Connection, batch: Sequence[int] = batch) -> list[Rechecked]:
             stored = checked_root(connection, url).cameras[camera]
             rows = _judged(stored, writer.judge, table, batch)
-            new = {row.run: row.after for row in rows if row.changed}
+            new = {row.run: row.after for row in rows if row.after is not None and row.changed}
             for run, verdict in new.items():
                 verdicts.put_verdict(stored, run, verdict)
             catalogue.put_verdicts(stored.catalogue, new)
@@ -145,14 +149,18 @@ class _Table:
 
 
 def _judged(camera: Camera, judge: Judge, table: _Table, runs: Sequence[int]) -> list[Rechecked]:
-    records = [camera.runs[run] for run in runs if run in camera.runs]
-    prefetch(camera, records)
+    records = {run: camera.runs[run] for run in runs if run in camera.runs}
+    prefetch(camera, records.values())
     rows = []
-    for record in records:
-        header, entries = unpack_header(record.header), unpack_contents(record.contents)
-        run = header.run
+    for run, record in records.items():
+        before = verdicts.verdict_before(camera, run)
+        try:
+            header, entries = unpack_header(record.header), unpack_contents(record.contents)
+        except DamagedRecord as error:  # it is named, and keeps no other from being judged
+            rows.append(Rechecked(run, before, None, error))
+            continue
         after = judge.judge(camera.name, RunFacts.of(header, entries, table.of(run)))
-        rows.append(Rechecked(run, verdicts.read_verdict(camera, run), after))
+        rows.append(Rechecked(run, before, after))
     return rows
 
 

@@ -4,13 +4,16 @@ the thresholds that they were made with, which every dashboard can draw then.
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from BTrees.IOBTree import IOBTree
 
 from dqm_db.checks import CheckResult, Status, ThresholdSeries, Verdict
-from dqm_db.codec import pack_record, unpack_record
+from dqm_db.codec import DamagedRecord, pack_record, unpack_record
 from dqm_db.model import Camera, SmallRecord
+
+LOG = logging.getLogger(__name__)
 
 
 def put_verdict(camera: Camera, run: int, verdict: Verdict) -> None:
@@ -66,6 +69,15 @@ def read_verdict(camera: Camera, run: int) -> Verdict | None:
         thresholds=document["thresholds"],
         checked_at=document["checked_at"],
     )
+
+
+def verdict_before(camera: Camera, run: int) -> Verdict | None:
+    """As `read_verdict`, for those who judge again: a damaged record is as good as none."""
+    try:
+        return read_verdict(camera, run)
+    except DamagedRecord as error:
+        LOG.warning("%s run %d: the verdict is made again: %s", camera.name, run, error)
+        return None
 
 
 def _document(result: CheckResult) -> dict[str, Any]:

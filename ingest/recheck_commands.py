@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dqm_db.settings import CheckSettings, DatabaseSettings, load
-from ingest.errors import printable
+from ingest.errors import one_line, printable
 from ingest.options import EXIT_CODES, RunRangesType, camera_option, database_option
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ingest.stopping import StopRequest
 
 NOT_JUDGED = "not judged"
+SOME_FAILED = 1
 
 
 @click.command(epilog=EXIT_CODES)
@@ -51,6 +52,10 @@ def recheck(
     moves: Counter[tuple[str, str]] = Counter()
     with StopRequest() as stop:
         for name, one in _judged(settings, camera, runs, preview, stop):
+            if one.error is not None:
+                count["failed"] += 1
+                click.echo(f"failed: {name} run {one.run}: {one_line(one.error)}", err=as_json)
+                continue
             count["judged"] += 1
             if not one.changed:
                 continue
@@ -62,16 +67,21 @@ def recheck(
                 click.echo(json.dumps(_object(name, one)))
             elif before != after:
                 click.echo(f"{name} run {one.run}: {before} -> {after}: {_why(one)}")
+            elif one.differences:
+                click.echo(f"{name} run {one.run}: {after} as before, but: {_why(one)}")
     seconds = time.monotonic() - started
     would = "would change" if preview else "changed"
+    failed = f", {count['failed']} failed" if count["failed"] else ""
     totals = "".join(f"; {old} -> {new}: {runs}" for (old, new), runs in sorted(moves.items()))
     click.echo(
-        f"recheck: {count['judged']} runs judged, {count['changed']} {would} in {seconds:.1f} s"
-        f"{totals}{'; stopped' if stop() else ''}",
+        f"recheck: {count['judged']} runs judged, {count['changed']} {would}{failed} "
+        f"in {seconds:.1f} s{totals}{'; stopped' if stop() else ''}",
         err=as_json,
     )
     if stop():
         sys.exit(stop.exit_code)
+    if count["failed"]:
+        sys.exit(SOME_FAILED)
 
 
 def _judged(
@@ -117,7 +127,8 @@ def _word(verdict: Verdict | None) -> str:
 def _why(one: Rechecked) -> str:
     """The checks that tell another thing than before, or all that are not passed."""
     if one.before is None:
-        told = [result for result in one.after.results if _matters(result)]
+        results = () if one.after is None else one.after.results
+        told = [result for result in results if _matters(result)]
         return printable(" ".join(result.text for result in told)) or "all checks passed."
     words = []
     for before, after in one.differences:
@@ -137,7 +148,7 @@ def _object(camera: str, one: Rechecked) -> dict[str, Any]:
         "camera": camera,
         "run": one.run,
         "before": None if one.before is None else one.before.status.name,
-        "after": one.after.status.name,
+        "after": _word(one.after),
         "checks": [
             {
                 "check": (after or before).check,  # type: ignore[union-attr]

@@ -14,7 +14,7 @@ from dqm_db.content import Kind, Quantity
 from ingest.derived import BAD_FRACTION, FRACTION
 
 PERCENTILES = (0.5, 2.5, 25.0, 75.0, 97.5, 99.5)
-DEAD, HOT = 0.5, 2.0
+DEAD, HOT = 0.2, 2.0
 """Times the median of the camera, below and above which a pixel counts as dead and as hot."""
 OUTLIER = 5.0
 """Robust standard deviations from the median beyond which a pixel counts as an outlier."""
@@ -35,7 +35,7 @@ DEFINITIONS: Mapping[Kind, Mapping[str, str]] = {
         "outliers": "pixels further than 5 sigma from the median",
         "above": "pixels more than 5 sigma above the median",
         "below": "pixels more than 5 sigma below the median",
-        "dead": "pixels at less than half the median, where that is above 0",
+        "dead": "pixels at less than a fifth of the median, where that is above 0",
         "hot": "pixels at more than twice the median, where that is above 0",
         "count": "pixels with a finite value",
         "zeros": "pixels that are exactly zero",

@@ -9,6 +9,11 @@ from dqm_db.content import N_PIXELS, Quantity, RunHeader, Statistics
 from dqm_db.quantities import describe
 from dqm_db.records import QuantityEntry
 
+NO_STATISTICS = (
+    "the run has values of it but no statistics: they cannot be computed, or are not stored "
+    "(dqm rebuild-trends)"
+)
+
 
 class NotMeasured(Exception):
     """A check cannot be made; the text says why, for people."""
@@ -28,7 +33,7 @@ class RunFacts:
         See `dqm_db.content.RunHeader`.
     statistics : Statistics
     missing : mapping of str to str
-        Why quantities have no values, by EXTNAME.
+        Why there is nothing to look at, by EXTNAME, for quantities without statistics.
     """
 
     run: int
@@ -55,9 +60,7 @@ class RunFacts:
             bad_pixels=header.bad_pixels,
             statistics=statistics,
             missing={
-                quantity.name: quantity.unavailable
-                for quantity in quantities
-                if quantity.unavailable is not None
+                quantity.name: quantity.unavailable or NO_STATISTICS for quantity in quantities
             },
         )
 

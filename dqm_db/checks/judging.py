@@ -86,15 +86,16 @@ def evaluate(check: Check, limits: CheckLimits, facts: RunFacts) -> CheckResult:
 
 
 def _sentence(check: Check, limits: CheckLimits, value: float, status: Status) -> str:
-    found = f"{check.title}: {_digits(value)} {check.unit}".rstrip()
+    digits, edge = _digits(value), ""
     level = next((level for level, of in LEVELS.items() if of is status), None)
-    if level is None:
-        return f"{found}."
-    low, high = getattr(limits, level)
-    side, limit = ("above", high) if value > high else ("below", low)
-    if status is Status.INFO and limit == 0:
-        return f"{found}."  # that there is any is all there is to say
-    return f"{found}, {side} {_digits(limit)}."
+    if level is not None:
+        low, high = getattr(limits, level)
+        side, limit = ("above", high) if value > high else ("below", low)
+        if digits == _digits(limit):
+            digits = f"{value:,.9g}"  # else it would be said to be above itself
+        if status is not Status.INFO or limit != 0:  # there, that there is any is all to be said
+            edge = f", {side} {_digits(limit)}"
+    return f"{check.title}: {digits} {check.unit}".rstrip() + f"{edge}."
 
 
 def _digits(value: float) -> str:

@@ -7,6 +7,7 @@ later section replaces single limits of earlier ones. docs/checks.md describes t
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import json
@@ -22,7 +23,15 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from dqm_db.checks.catalogue import known_checks
 from dqm_db.checks.results import Limits, Status
@@ -35,6 +44,8 @@ LEVELS: Mapping[str, Status] = {
 }
 """Statuses that a limit can give, the worst first."""
 
+DEFAULT = "default.toml"
+
 Band = tuple[NDArray[np.float64], NDArray[np.float64]]
 """Lowest and highest value that is not yet of a status, each (n,); NaN: no limit."""
 
@@ -46,7 +57,32 @@ def _ordered(limit: tuple[float, float]) -> tuple[float, float]:
     return limit
 
 
-Limit = Annotated[tuple[float, float], AfterValidator(_ordered)]
+def _known(name: str) -> str:
+    if name not in known_checks():
+        raise ValueError(f"there is no check “{name}”; known: {', '.join(known_checks())}")
+    return name
+
+
+def _dated(moment: object) -> datetime:
+    if isinstance(moment, str):
+        with contextlib.suppress(ValueError):  # refused below, with what is wanted
+            moment = datetime.fromisoformat(moment)
+    if not isinstance(moment, date):  # a number would be taken for seconds since 1970
+        raise ValueError("must be a date, e.g. 2026-11-02, or 2026-11-02T18:00:00")
+    if not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time())
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _number(end: object) -> object:
+    if isinstance(end, bool | str):
+        raise ValueError("must be a number")
+    return end
+
+
+CheckId = Annotated[str, AfterValidator(_known)]
+End = Annotated[float, BeforeValidator(_number)]
+Limit = Annotated[tuple[End, End], AfterValidator(_ordered)]
 
 
 class CheckLimits(BaseModel):
@@ -91,35 +127,25 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    from_run: int | None = Field(None, ge=0)
-    from_date: datetime | date | None = None
-    limits: dict[str, CheckLimits] = Field(default_factory=dict)
-    off: tuple[str, ...] = ()
+    from_run: Annotated[int, Field(strict=True, ge=0)] | None = None
+    from_date: Annotated[datetime, BeforeValidator(_dated)] | None = None
+    limits: dict[CheckId, CheckLimits] = Field(default_factory=dict)
+    off: tuple[CheckId, ...] = ()
 
     @model_validator(mode="after")
-    def _known(self) -> Section:
-        for name in (*self.limits, *self.off):
-            if name not in known_checks():
-                raise ValueError(f"there is no check “{name}”; known: {', '.join(known_checks())}")
+    def _either(self) -> Section:
+        both = [name for name in self.off if name in self.limits]
+        if both:
+            raise ValueError(f"“{both[0]}” is in `off` and has limits")
         return self
-
-    @property
-    def from_time(self) -> float | None:
-        """Unix s, UTC, from which it holds."""
-        moment = self.from_date
-        if moment is None:
-            return None
-        if not isinstance(moment, datetime):
-            moment = datetime.combine(moment, time())
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
     def holds(self, runs: NDArray[np.int64], starts: NDArray[np.float64]) -> NDArray[np.bool_]:
         """For which runs, (n,), it holds; not from a date for runs whose start is not known."""
         holds = np.ones(len(runs), bool)
         if self.from_run is not None:
             holds &= runs >= self.from_run
-        if self.from_time is not None:
-            holds &= np.nan_to_num(starts, nan=-np.inf) >= self.from_time
+        if self.from_date is not None:
+            holds &= np.nan_to_num(starts, nan=-np.inf) >= self.from_date.timestamp()
         return holds
 
 
@@ -248,9 +274,9 @@ def read_thresholds(camera: str, folder: Path | None) -> ThresholdSeries:
         places = [*places, (f"{folder}/", folder)]
     files = []
     for prefix, place in places:
-        for name in ("default.toml", f"{camera}.toml"):
+        for name in (DEFAULT, f"{camera}.toml"):
             file = place.joinpath(name)
-            if file.is_file():
+            if file.is_file() or (not prefix and name == DEFAULT):  # without limits, no verdicts
                 files.append((f"{prefix}{name}", _read(f"{prefix}{name}", file)))
     return ThresholdSeries(files)
 
@@ -279,8 +305,8 @@ def _place(path: tuple[int | str, ...]) -> str:
     for at, step in enumerate(path):
         if at and path[at - 1] == "valid" and isinstance(step, int):
             words.append(f"section {step + 1}")
-        elif step != "valid" or len(path) == 1:
-            words.append(str(step))
+        elif isinstance(step, str) and step != "[key]" and (step != "valid" or len(path) == 1):
+            words.append(step)
     return ", ".join(words)
 
 

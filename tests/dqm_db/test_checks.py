@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from synthetic_runs import a_run
 
 from dqm_db.checks import CheckResult, Judge, RunFacts, Status, Verdict
 from dqm_db.checks.catalogue import known_checks
@@ -120,6 +121,8 @@ def test_the_sentence_says_value_unit_and_limit():
     assert verdict.results[0].text == "Absent modules: 12 modules, above 4."
     verdict = Judge().judge("X", facts(statistics={"TRIGGER-EVENTS-ALL rate": 12345.6}))
     assert verdict.results[0].text == "Trigger rate: 12,346 Hz, above 10,000."
+    verdict = Judge().judge("X", facts(statistics={"TRIGGER-EVENTS-ALL rate": 10000.25}))
+    assert verdict.results[0].text == "Trigger rate: 10,000.25 Hz, above 10,000."
 
 
 def test_what_is_missing_is_unknown_with_the_reason_and_worsens_nothing():
@@ -150,6 +153,17 @@ def test_statistics_of_an_older_release_are_said_to_be_so():
     (result,) = [result for result in verdict.results if result.check == "dead-pixels"]
     assert result.status is Status.UNKNOWN
     assert "dqm rebuild-trends" in result.text
+
+
+def test_values_without_statistics_are_not_said_to_be_missing():
+    content = a_run(6001)
+    of_file = RunFacts.of(content.header, content.quantities, {})
+    (result,) = [r for r in Judge().judge("X", of_file).results if r.check == "wrong-times"]
+    assert "TRIGGER-STATISTICS" in {quantity.name for quantity in content.quantities}
+    assert "no statistics" in result.text and "dqm rebuild-trends" in result.text
+    without = RunFacts.of(content.header, (), {})
+    (result,) = [r for r in Judge().judge("X", without).results if r.check == "wrong-times"]
+    assert "rebuild" not in result.text
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])

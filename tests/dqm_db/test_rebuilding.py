@@ -240,6 +240,19 @@ def test_a_damaged_run_is_named_and_the_others_are_rebuilt(writer: Writer) -> No
             assert snapshot.statistics(CAMERA, run) == before["rows"][run]
 
 
+def test_a_damaged_verdict_is_made_again(writer: Writer) -> None:
+    store(writer, *runs_of())
+
+    def spoil(camera: Any) -> None:
+        camera.verdicts[6002].data = b"rubbish"
+
+    change(writer, spoil)
+    assert not [one for one in rebuild(writer, CAMERA, statistics) if one.error is not None]
+    with writer.database.snapshot() as snapshot:
+        verdict = snapshot.verdict(CAMERA, 6002)
+        assert verdict is not None and verdict.results
+
+
 def test_statistics_that_cannot_be_computed_are_the_fault_of_one_run(writer: Writer) -> None:
     store(writer, a_run(1), a_run(2))
 

@@ -162,6 +162,25 @@ def test_folded_statistics_are_judged_too(writer, monkeypatch, tmp_path):
     assert sum(row.changed for row in recheck(writer, CAMERA)) == 4
 
 
+def test_a_damaged_run_is_named_and_the_others_are_judged(writer, tmp_path):
+    def spoil(connection) -> None:
+        camera = checked_root(connection, "").cameras[CAMERA]
+        camera.runs[6002].header = b"rubbish"
+        camera.verdicts[6003].data = b"rubbish"
+
+    writer.commit("spoil", spoil)
+    writer.judge = Judge(strict(tmp_path / "limits"))
+    found = {row.run: row for row in recheck(writer, CAMERA)}
+    assert [run for run, row in found.items() if row.error is not None] == [6002]
+    assert found[6002].after is None and not found[6002].changed
+    assert found[6003].before is None and found[6003].changed
+    with writer.database.snapshot() as snapshot:
+        statuses = {run: snapshot.verdict(CAMERA, run).status for run in range(6001, 6005)}
+    assert statuses == {
+        6001: Status.INFO, 6002: Status.INFO, 6003: Status.BAD, 6004: Status.BAD,
+    }  # fmt: skip
+
+
 def test_no_such_camera(writer):
     with pytest.raises(RunNotFound):
         list(recheck(writer, "NectarCAM99"))

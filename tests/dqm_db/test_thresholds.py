@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from pathlib import Path
 
@@ -72,7 +73,7 @@ BAD_FILES = {
     "no TOML": ("[[valid", "cannot be read"),
     "an unknown check": (
         "[[valid]]\n[valid.limits.trigger-rat]\nbad = [0, 1]",
-        "no check “trigger-rat”",
+        "section 1, limits, trigger-rat: there is no check “trigger-rat”",
     ),
     "an unknown level": ("[[valid]]\n[valid.limits.trigger-rate]\nterrible = [0, 1]", "terrible"),
     "one end": ("[[valid]]\n[valid.limits.trigger-rate]\nbad = [0]", "trigger-rate, bad"),
@@ -88,7 +89,22 @@ BAD_FILES = {
         "must be the wider ones",
     ),
     "an unknown key": ("[[valid]]\nfrom_runs = 3", "section 1, from_runs"),
-    "a date that is none": ('[[valid]]\nfrom_date = "soon"', "section 1, from_date"),
+    "a date that is none": ('[[valid]]\nfrom_date = "soon"', "section 1, from_date: must be a"),
+    "a number for a date": ("[[valid]]\nfrom_date = 20261102", "section 1, from_date: must be a"),
+    "a time for a date": ("[[valid]]\nfrom_date = 18:00:00", "section 1, from_date: must be a"),
+    "text for a run": ('[[valid]]\nfrom_run = "6310"', "section 1, from_run"),
+    "no number": (
+        "[[valid]]\n[valid.limits.trigger-rate]\nbad = [false, true]",
+        "must be a number",
+    ),
+    "an unknown check to leave out": (
+        "[[valid]]\n[[valid]]\noff = ['pong']",
+        "section 2, off: there is no check “pong”",
+    ),
+    "limits of what is left out": (
+        "[[valid]]\noff = ['trigger-rate']\n[valid.limits.trigger-rate]\nbad = [0, 1]",
+        "section 1: “trigger-rate” is in `off` and has limits",
+    ),
     "no section": ("[limits]", "limits"),
 }
 
@@ -202,3 +218,13 @@ def test_the_label_tells_files_and_contents_apart(tmp_path):
     two = read_thresholds("X", site(tmp_path, X=rate("", 1, 3))).label
     assert one != two and "X.toml" in one and one.startswith("default.toml, ")
     assert set(known_checks())
+
+
+def test_the_example_of_the_documents_can_be_used(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "checks.md").read_text("utf-8")
+    (example,) = re.findall(r"```toml\n(.*?)```", text, re.DOTALL)
+    series = read_thresholds("NectarCAMQM", site(tmp_path, NectarCAMQM=example))
+    friday = 1795197600.0  # 2026-11-20T18:00:00Z
+    before, after = series.at(6309, friday - 1).limits, series.at(6310, friday).limits
+    assert before["pedestal-mean-high"].warning == (235, 270) and "ping-pong" in before
+    assert after["pedestal-mean-high"].warning == (240, 265) and "ping-pong" not in after

@@ -54,6 +54,7 @@ def everything(writer: Writer, camera: str, run: int) -> dict[str, Any]:
             "header": dataclasses.replace(header, absent_pixels=None, provenance=None, camera=""),
             "absent": header.absent_pixels.tolist(),
             "statistics": snapshot.statistics(camera, run),
+            "verdict": dataclasses.replace(snapshot.verdict(camera, run), checked_at=0.0),
             "quantities": {entry.name: entry for entry in entries},
             "columns": {e.name: bits(snapshot.columns(camera, run, e.name)) for e in entries},
             "summaries": {e.name: bits(snapshot.summary(camera, run, e.name)) for e in entries},

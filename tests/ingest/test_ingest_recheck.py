@@ -9,6 +9,9 @@ import pytest
 from calling import Call, caller
 from results_files import write_run
 
+from dqm_db.storage import checked_root
+from dqm_db.writer import open_writer
+
 CAMERA = "NectarCAMQM"
 
 
@@ -78,6 +81,36 @@ def test_recheck_changes_it_once(call, environment, stricter):
     assert {row["run"]: row["verdict"] for row in rows} == {6001: "INFO", 8001: "BAD"}
 
 
+def test_another_reason_for_the_same_verdict_is_said(call, environment, tmp_path):
+    (tmp_path / "default.toml").write_text(
+        "[[valid]]\n[valid.limits.trigger-rate]\nwarning = [51, 100]\n"
+    )
+    strict = caller(environment | {"DQM_THRESHOLDS_DIR": str(tmp_path)})
+    first, total = strict("recheck", "--preview", "--runs", "6001").out.splitlines()
+    assert first == f"{CAMERA} run 6001: INFO -> WARNING: Trigger rate: 50.4 Hz, below 51."
+    assert total.endswith("; INFO -> WARNING: 1")
+    (tmp_path / "default.toml").write_text(
+        "[[valid]]\n[valid.limits.trigger-rate]\nwarning = [60, 100]\n"
+    )
+    first, total = strict("recheck", "--preview", "--runs", "8001").out.splitlines()
+    assert first == f"{CAMERA} run 8001: WARNING as before, but: Trigger rate: 53.7 Hz, below 60."
+    assert "1 would change" in total and "->" not in total
+
+
+def test_a_damaged_run_is_named(call, environment, file_settings, stricter):
+    with open_writer(file_settings) as writer:
+
+        def spoil(connection) -> None:
+            checked_root(connection, "").cameras[CAMERA].runs[6001].header = b"rubbish"
+
+        writer.commit("spoil", spoil)
+    strict = caller(environment | {"DQM_THRESHOLDS_DIR": str(stricter)})
+    done = strict("recheck")
+    assert done.code == 1
+    assert f"failed: {CAMERA} run 6001: " in done.out
+    assert "1 runs judged, 1 changed, 1 failed in " in done.out
+
+
 def test_only_some_runs(call, environment, stricter):
     strict = caller(environment | {"DQM_THRESHOLDS_DIR": str(stricter)})
     assert "1 runs judged, 0 changed" in strict("recheck", "--runs", "6000-7000").out
@@ -91,4 +124,4 @@ def test_bad_thresholds_are_named(call, environment, tmp_path):
         (tmp_path / "x.fits").write_bytes(write_run(tmp_path, 9001).read_bytes())
         done = strict(*arguments)
         assert done.code == 78
-        assert "default.toml: section 1: there is no check “pong”" in done.err
+        assert "default.toml: section 1, off: there is no check “pong”" in done.err

@@ -173,6 +173,7 @@ def test_map_statistics(table: NDArray[np.float64]) -> None:
             "max": finite.max(),
             "sigma": sigma,
             "zeros": np.count_nonzero(finite == 0),
+            "count": len(finite),
             **{f"p{level:g}": np.percentile(finite, level) for level in PERCENTILES},
         }
         for name, value in expected.items():
@@ -182,7 +183,19 @@ def test_map_statistics(table: NDArray[np.float64]) -> None:
 def test_outliers() -> None:
     values = np.random.default_rng(0).normal(0, 1, 1855)
     values[:5] = 50
-    assert map_statistics(values[None, :])["outliers"] == 5
+    values[5:8] = -50
+    found = map_statistics(values[None, :])
+    assert (found["outliers"], found["above"], found["below"]) == (8, 5, 3)
+
+
+def test_dead_and_hot_pixels() -> None:
+    values = np.full((2, 1855), 100.0)
+    values[0, :7] = [0.0, 19.0, 20.0, 30.0, 200.0, 201.0, np.nan]
+    values[1] -= 200  # e.g. with the pedestal subtracted: there is no half of that
+    with np.errstate(all="ignore"):
+        found = map_statistics(values)
+    np.testing.assert_array_equal(found["dead"], [2, np.nan])
+    np.testing.assert_array_equal(found["hot"], [1, np.nan])
 
 
 def test_all_statistics_are_defined() -> None:
