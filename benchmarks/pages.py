@@ -87,7 +87,7 @@ def load(browser: Chromium, server: Server, query: str = "") -> Sample:
             _check_painted(visit)
         return measured, used
 
-    return _until_settled(attempt)
+    return until_settled(attempt)
 
 
 def measure_changes(plan: Plan, browser: Chromium, server: Server) -> dict[str, list[Sample]]:
@@ -112,11 +112,17 @@ def _change(visit: Visit, server: Server, key: str) -> Sample:
             raise RuntimeError(f"{key!r} changed nothing on {visit.page.url}")
         return measured, used
 
-    return _until_settled(attempt)
+    return until_settled(attempt)
 
 
-def _until_settled(attempt: Callable[[float], Sample]) -> Sample:
-    """Try once more and look longer when a page took its time to come to rest."""
+def until_settled(attempt: Callable[[float], Sample]) -> Sample:
+    """Try once more and look longer when a page took its time to come to rest.
+
+    Raises
+    ------
+    NotSettled
+        It does not rest, however long one looks.
+    """
     for tail in TAILS[:-1]:
         try:
             return attempt(tail)
