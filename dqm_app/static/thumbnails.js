@@ -113,7 +113,8 @@ export class Thumbnails {
 
   // sections of few maps come first, since they share a row
   build(listing) {
-    const sections = Map.groupBy(listing, ({ section }) => section);
+    const sections = new Map();
+    for (const map of listing) sections.set(map.section, [...(sections.get(map.section) ?? []), map]);
     this.cells = new Map(listing.map((map) => [map.quantity, new Cell(map, this.painter, this.link)]));
     const groups = [...sections].map(([title, maps]) => {
       const group = element("section", { class: maps.length > 4 ? "group" : maps.length > 1 ? "group few" : "group few lone" }, [
