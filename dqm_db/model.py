@@ -17,9 +17,8 @@ are written into every record, and a class that is not found is read back as a b
             TrendBlock.quantities: {quantity: TrendBlockQuantity}   statistics × rows
         Camera.pixels: PixelHistory                      single pixels over all runs
           PixelHistory.tail: IITreeSet                   runs that are read from their own maps
-          PixelHistory.blocks: IOBTree  index -> PixelBlock    128 folded runs
-            PixelBlock.quantities: {quantity: PixelBlockQuantity}
-              PixelBlockQuantity.parts: (PixelBlockPart, …)    35 pixels × runs each
+          PixelHistory.blocks: IOBTree  index -> PixelBlock    64 folded runs
+            PixelBlock.modules: (PixelBlockModule, …)    quantities × 7 pixels × runs each
         Camera.verdicts: IOBTree  run -> SmallRecord     what the checks say of each run
         Camera.thresholds -> SmallRecord                 the thresholds that were applied last
       Root.ingestion: Ingestion                          what the puller remembers beside the runs
@@ -186,9 +185,11 @@ class TrendBlockQuantity(Persistent):
 class PixelHistory(Persistent):
     """Values of single pixels over all runs; how they are read is in `dqm_db.pixel_history`.
 
-    ``growing`` exists while a block is made in several transactions (`dqm_db.pixel_folding`).
+    ``names`` are the quantities of all blocks. ``growing`` exists while a block is made in several
+    transactions (`dqm_db.pixel_folding`).
     """
 
+    names: tuple[str, ...] = ()
     growing: PixelBlock | None = None
 
     def __init__(self) -> None:
@@ -198,22 +199,16 @@ class PixelHistory(Persistent):
 
 
 class PixelBlock(Persistent):
-    """Folded runs: ``runs`` packs int64 (runs,) in the order of all values."""
+    """Folded runs: ``runs`` packs int64 (runs,); ``names`` and it are the order of all values."""
 
-    def __init__(self, runs: bytes) -> None:
+    def __init__(self, runs: bytes, names: tuple[str, ...]) -> None:
         self.runs: bytes = runs
-        self.quantities: dict[str, PixelBlockQuantity] = {}
+        self.names: tuple[str, ...] = names
+        self.modules: tuple[PixelBlockModule, ...] = ()
 
 
-class PixelBlockQuantity(Persistent):
-    """One quantity in one block: records of 35 neighbouring pixel ids each."""
-
-    def __init__(self, parts: tuple[PixelBlockPart, ...]) -> None:
-        self.parts: tuple[PixelBlockPart, ...] = parts
-
-
-class PixelBlockPart(Persistent):
-    """Some pixels of one quantity in one block: packed float32 (pixels, runs)."""
+class PixelBlockModule(Persistent):
+    """The pixels of one module in one block: packed float32 (names, 7, runs)."""
 
     def __init__(self, values: bytes) -> None:
         self.values: bytes = values

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqm_db.codec import pack_bytes
-from dqm_db.content import N_PIXELS
-from dqm_db.model import Camera, PixelBlock, PixelBlockPart, PixelBlockQuantity, PixelHistory
-from dqm_db.pixel_history import FOLD, GROUP, matrix_rows
+from dqm_db.content import N_PIXELS, PIXELS_PER_MODULE
+from dqm_db.model import Camera, PixelBlock, PixelBlockModule, PixelHistory
+from dqm_db.pixel_history import FOLD, map_values
 
 TRANSACTION_BYTES = 1_500_000
-"""After which a transaction ends; none is larger than this and one quantity, some 0.5 MB."""
+"""After which a transaction ends; none is larger than this and one module, some 30 KB."""
 
 Commit = Callable[[Callable[[Camera], Any]], Any]
 """Runs a change of a camera in one transaction and returns what it returns."""
@@ -45,7 +45,7 @@ def needs_folding(history: PixelHistory, size: int = FOLD) -> bool:
 def fold(commit: Commit, history_in: Callable[[Camera], PixelHistory], size: int = FOLD) -> bool:
     """Move the oldest runs of the tail (by number) into a new block, if there are enough.
 
-    Holds the maps of all its runs meanwhile, some 30 MB.
+    Holds the maps of all its runs meanwhile, some 15 MB.
 
     Parameters
     ----------
@@ -66,16 +66,14 @@ def fold(commit: Commit, history_in: Callable[[Camera], PixelHistory], size: int
         return False
 
     def begin(camera: Camera) -> None:
-        history_in(camera).growing = PixelBlock(pack_bytes(np.array(maps.runs, np.int64)))
+        runs = pack_bytes(np.array(maps.runs, np.int64))
+        history_in(camera).growing = PixelBlock(runs, tuple(maps.values))
 
     commit(begin)
     for packed in _packed(maps):
 
-        def add(camera: Camera, packed: dict[str, list[bytes]] = packed) -> None:
-            block = _growing(history_in(camera))
-            for name, parts in packed.items():
-                block.quantities[name] = PixelBlockQuantity(tuple(map(PixelBlockPart, parts)))
-            block._p_changed = True
+        def add(camera: Camera, packed: list[bytes] = packed) -> None:
+            _growing(history_in(camera)).modules += tuple(map(PixelBlockModule, packed))
 
         commit(add)
     commit(lambda camera: _show(camera, history_in(camera), maps))
@@ -91,30 +89,33 @@ def _collect(camera: Camera, history: PixelHistory, size: int) -> _Maps | None:
     for column, run in enumerate(runs):
         record = camera.runs[run].maps
         oids.append(None if record is None else record._p_oid)
-        for name, row in matrix_rows(record).items():
+        for name, row in map_values(record).items():
             if name not in values:
                 values[name] = np.full((N_PIXELS, len(runs)), np.nan, np.float32)
             values[name][:, column] = row
     return _Maps(runs, tuple(oids), values)
 
 
-def _packed(maps: _Maps) -> Iterator[dict[str, list[bytes]]]:
-    """Packed records by quantity, as many as one transaction takes."""
-    batch: dict[str, list[bytes]] = {}
-    size = 0
-    for name, table in maps.values.items():
-        batch[name] = [pack_bytes(table[at : at + GROUP]) for at in range(0, N_PIXELS, GROUP)]
-        size += sum(map(len, batch[name]))
-        if size >= TRANSACTION_BYTES:
+def _packed(maps: _Maps) -> Iterator[list[bytes]]:
+    """Packed records, one per module in their order, as many as one transaction takes."""
+    batch: list[bytes] = []
+    for first in range(0, N_PIXELS, PIXELS_PER_MODULE):
+        pixels = slice(first, first + PIXELS_PER_MODULE)
+        tables = [table[pixels] for table in maps.values.values()]
+        shape = len(tables), PIXELS_PER_MODULE, len(maps.runs)
+        batch.append(pack_bytes(np.array(tables, np.float32).reshape(shape)))
+        if sum(map(len, batch)) >= TRANSACTION_BYTES:
             yield batch
-            batch, size = {}, 0
+            batch = []
     if batch:
         yield batch
 
 
 def _show(camera: Camera, history: PixelHistory, maps: _Maps) -> None:
     index = len(history.blocks)
-    history.blocks[index] = _growing(history)
+    block = _growing(history)
+    history.blocks[index] = block
+    history.names = tuple(dict.fromkeys((*history.names, *block.names)))
     del history.growing
     for run, oid in zip(maps.runs, maps.oids, strict=True):
         stored = camera.runs.get(run)

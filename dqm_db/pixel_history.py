@@ -2,8 +2,8 @@
 
 A run that is not folded yet is read from its own matrix (`Run.maps`), so storing a run adds one
 number to the ``tail``. When `FOLD` runs are there, `dqm_db.pixel_folding` transposes them into a
-block: one record per quantity and group of `GROUP` neighbouring pixels, so that one pixel and the
-rest of its module over thousands of runs are a few dozen small records.
+block: one record per module with all its quantities, so that whatever is asked of one pixel and its
+neighbours over thousands of runs is in some hundred records. What costs time is their number.
 
 Which value of a run holds is decided as `dqm_db.overrides` says, so a block is never rewritten, and
 runs that come late or again need no place of their own.
@@ -21,18 +21,16 @@ import numpy as np
 from numpy.typing import NDArray
 from ZODB.POSException import POSKeyError
 
-from dqm_db.codec import unpack_bytes
+from dqm_db.codec import unpack_bytes, unpack_items
 from dqm_db.content import N_PIXELS, PIXELS_PER_MODULE, Kind
-from dqm_db.model import Camera, PixelHistory, PixelMapsRecord
+from dqm_db.model import Camera, PixelBlockModule, PixelHistory, PixelMapsRecord
 from dqm_db.overrides import holding, not_void, prefetch
 from dqm_db.records import unpack_contents
 
 LOG = logging.getLogger(__name__)
 
-FOLD = 128
+FOLD = 64
 """Runs per block: fewer make more records to read, more a longer tail."""
-GROUP = 5 * PIXELS_PER_MODULE
-"""Pixels per record: whole modules."""
 
 Part = tuple[NDArray[np.int64], dict[str, NDArray[np.float32]]]
 """Runs (n,), and values (pixels, n) by quantity."""
@@ -62,10 +60,7 @@ def history_of(camera: Camera) -> PixelHistory:
 
 def read_names(camera: Camera) -> tuple[str, ...]:
     """Quantities that any run of *camera* has a map of, in the order in which they appeared."""
-    names: dict[str, None] = {}
-    if camera.pixels is not None:
-        for block in camera.pixels.blocks.values():
-            names |= dict.fromkeys(block.quantities)
+    names: dict[str, None] = dict.fromkeys(() if camera.pixels is None else camera.pixels.names)
     runs = _tail(camera)
     prefetch(camera, (camera.runs[run] for run in runs))
     for run in runs:
@@ -89,7 +84,7 @@ def read_history(
     quantities : sequence of str
         EXTNAMEs of per-pixel maps.
     pixels : sequence of int
-        Ids, 0 to 1854; those of one module are read together.
+        Ids, 0 to 1854; those of one module are read together, and so are all quantities.
 
     Returns
     -------
@@ -119,51 +114,51 @@ def _of_blocks(camera: Camera, quantities: Sequence[str], pixels: Sequence[int])
     history = camera.pixels
     if history is None:
         return
+    modules = sorted({pixel // PIXELS_PER_MODULE for pixel in pixels})
     blocks = list(history.blocks.items())
-    groups = sorted({pixel // GROUP for pixel in pixels})
-    # what a server is asked for in one go: three questions instead of hundreds
+    # what a server is asked for in one go: two questions instead of hundreds
     prefetch(camera, (block for _, block in blocks))
-    held = [
-        {name: block.quantities[name] for name in quantities if name in block.quantities}
-        for _, block in blocks
-    ]
-    prefetch(camera, (stored for of_block in held for stored in of_block.values()))
-    prefetch(
-        camera,
-        (s.parts[g] for of_block in held for s in of_block.values() for g in groups),
-    )
-    for (index, block), of_block in zip(blocks, held, strict=True):
+    prefetch(camera, (block.modules[module] for _, block in blocks for module in modules))
+    for index, block in blocks:
         runs = unpack_bytes(block.runs)
-        valid = not_void(runs, index, history.deleted)
+        tables = {module: _read_module(block.modules[module]) for module in modules}
         values = {}
         for name in quantities:
             found = np.full((len(pixels), len(runs)), np.nan, np.float32)
-            stored = of_block.get(name)
-            if stored is not None:
-                tables = {group: unpack_bytes(stored.parts[group].values) for group in groups}
+            if name in block.names:
+                table = block.names.index(name)
                 for row, pixel in enumerate(pixels):
-                    found[row] = tables[pixel // GROUP][pixel % GROUP]
-            values[name] = found[:, valid]
-        yield runs[valid], values
+                    module, place = divmod(pixel, PIXELS_PER_MODULE)
+                    found[row] = tables[module][table, place]
+            values[name] = found
+        valid = not_void(runs, index, history.deleted)
+        yield runs[valid], {name: found[:, valid] for name, found in values.items()}
+
+
+def _read_module(record: PixelBlockModule) -> NDArray[np.float32]:
+    values = unpack_bytes(record.values)
+    record._p_deactivate()  # together they would drive everything else out of the cache
+    return values
 
 
 def _of_tail(camera: Camera, quantities: Sequence[str], pixels: Sequence[int]) -> Part:
     runs = _tail(camera)
     values = {name: np.full((len(pixels), len(runs)), np.nan, np.float32) for name in quantities}
-    wanted = list(pixels)
     prefetch(camera, (camera.runs[run] for run in runs))
     records = [camera.runs[run].maps for run in runs]
     prefetch(camera, (record for record in records if record is not None))
     for column, record in enumerate(records):
-        for name, row in matrix_rows(record, quantities).items():
-            values[name][:, column] = row[wanted]
+        for name, row in map_values(record, quantities, pixels).items():
+            values[name][:, column] = row
     return np.array(runs, np.int64), values
 
 
-def matrix_rows(
-    record: PixelMapsRecord | None, quantities: Iterable[str] | None = None
+def map_values(
+    record: PixelMapsRecord | None,
+    quantities: Iterable[str] | None = None,
+    pixels: Sequence[int] = range(N_PIXELS),
 ) -> Mapping[str, NDArray[np.float32]]:
-    """Maps of a run, each float32 (1855,): those of *quantities* that it has, or all.
+    """Values of *pixels* in a run by quantity: of *quantities* that it has, or of all.
 
     None when the run has none, or when its record cannot be read: one damaged run must not take all
     others away from those who look at a pixel; whoever opens that run is told.
@@ -172,15 +167,17 @@ def matrix_rows(
         return {}
     try:
         names = record.names
-        matrix = unpack_bytes(record.values)
-    except (ValueError, POSKeyError) as error:  # ValueError: see `dqm_db.codec.DamagedRecord`
+        wanted = names if quantities is None else [name for name in quantities if name in names]
+        rows = np.array([names.index(name) for name in wanted], np.int64)
+        places = rows[:, None] * N_PIXELS + np.array(pixels, np.int64)
+        values = unpack_items(record.values, places.reshape(-1)).reshape(places.shape)
+    except (ValueError, IndexError, POSKeyError) as error:  # see `dqm_db.codec.DamagedRecord`
         LOG.warning("maps of a run are left out of the history of its pixels: %s", error)
         return {}
     # a record holds some hundred KB: what is read of it is small, and it is needed only now
     record._p_deactivate()
-    wanted = names if quantities is None else [name for name in quantities if name in names]
     with np.errstate(over="ignore"):  # beyond float32 lies infinity, which plots leave out
-        return {name: matrix[names.index(name)].astype(np.float32) for name in wanted}
+        return dict(zip(wanted, values.astype(np.float32), strict=True))
 
 
 def _tail(camera: Camera) -> list[int]:

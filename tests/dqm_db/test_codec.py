@@ -11,6 +11,7 @@ from dqm_db.codec import (
     pack_record,
     unpack,
     unpack_bytes,
+    unpack_items,
     unpack_record,
 )
 
@@ -37,6 +38,19 @@ def test_arrays_come_back_bit_for_bit(array):
 def test_every_float64_bit_pattern_survives(bits):
     values = bits.view(np.float64)
     assert np.array_equal(unpack_bytes(pack_bytes(values)).view(np.uint64), bits)
+
+
+@given(
+    hnp.arrays(DTYPES, hnp.array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=7)),
+    st.data(),
+)
+def test_some_items_are_those_of_the_whole_array(array, data):
+    places = data.draw(st.lists(st.integers(0, array.size - 1), max_size=9))
+    packed = pack_bytes(array)
+    found = unpack_items(packed, np.array(places, np.int64))
+    expected = unpack_bytes(packed).reshape(-1)[places]
+    assert found.dtype == expected.dtype
+    assert found.tobytes() == expected.tobytes()
 
 
 def test_large_int64_and_big_endian():

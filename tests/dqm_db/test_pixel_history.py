@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from synthetic_runs import MAP, a_run
 
 from dqm_db import pixel_folding
-from dqm_db.content import N_PIXELS, Kind, Quantity, RunContent
+from dqm_db.content import N_MODULES, N_PIXELS, Kind, Quantity, RunContent
 from dqm_db.errors import WriteFailed
 from dqm_db.model import Camera
 from dqm_db.reader import Snapshot
@@ -127,8 +127,8 @@ def test_no_transaction_of_a_fold_is_large(writer, monkeypatch):
     runs = {run: with_maps(run) for run in range(1, SIZE + 1)}
     for content in runs.values():
         writer.store_run(content, None)
-    # what to fold, begin, one per quantity, show; and looking whether there is more
-    assert changes.count(f"fold pixels of {CAMERA}") == 2 + 2 + 1 + 1
+    # what to fold, begin, one per module, show; and looking whether there is more
+    assert changes.count(f"fold pixels of {CAMERA}") == 2 + N_MODULES + 1 + 1
     check(writer, runs)
 
 
@@ -228,6 +228,16 @@ def test_a_damaged_run_is_left_out_and_the_others_are_read(writer, caplog):
     assert runs.tolist() == [1, 2]
     assert np.isnan(values[0, 0]) and values[0, 1] == 2
     assert "left out" in caplog.text
+
+
+def test_runs_without_maps_are_folded_as_well(writer):
+    runs = {run: replace(with_maps(run), quantities=()) for run in range(1, SIZE + 2)}
+    for content in runs.values():
+        writer.store_run(content, None)
+    assert blocks(writer) == 1
+    check(writer, runs)
+    with writer.database.snapshot() as snapshot:
+        assert snapshot.pixel_history_names(CAMERA) == ()
 
 
 @pytest.mark.parametrize("pixel", [-1, N_PIXELS])
