@@ -29,6 +29,15 @@ WITH_STRIPS = """
 """
 """Like `benchmarks.servers.SIGNAL`, but of a biography only once all quantities are there."""
 
+POINTS = """
+(() => {
+  const view = new URLSearchParams(location.search).get("view");
+  const source = view === "pixel" ? "pixel-history-values" : "trends-plot-points";
+  return Bokeh.documents.at(-1).get_model_by_name(source)?.data.run.length ?? 0;
+})()
+"""
+"""How many runs the view in front shows."""
+
 
 def measure(plan: Plan) -> list[Result]:
     """Measure the group ``trends``."""
@@ -70,12 +79,18 @@ def measure_trends(plan: Plan, browser: Chromium, server: Server) -> dict[str, l
         plan.say(f"trends, page {index + 1} of {plan.trend_changes}")
         with browser.visit(server.signal) as visit:
             visit.load(f"{server.url}?camera={CAMERA}&view=maps", TAILS[-1])
-            opened.append(_until_settled(visit, lambda v: v.page.click('[data-view="trends"]')))
+            opened.append(
+                _until_settled(
+                    visit, lambda v: v.page.click('[data-view="trends"]'), plan.trend_runs
+                )
+            )
             if index + 1 < plan.trend_changes:
                 continue
             plan.say("trends, changes of quantity")
             changed = [
-                _until_settled(visit, lambda v: v.page.keyboard.press(NEXT_QUANTITY))
+                _until_settled(
+                    visit, lambda v: v.page.keyboard.press(NEXT_QUANTITY), plan.trend_runs
+                )
                 for _ in range(plan.trend_changes)
             ]
     return {"open": opened, "quantity": changed}
@@ -91,15 +106,24 @@ def _open_biography(
     with browser.visit(signal) as visit:
         visit.load(f"{server.url}?camera={CAMERA}&view=maps&pixels={pixel}", TAILS[-1])
         visit.page.wait_for_selector("#toolbar-maps .picked a")
-        return _until_settled(visit, lambda v: v.page.click("#toolbar-maps .picked a"))
+        return _until_settled(
+            visit, lambda v: v.page.click("#toolbar-maps .picked a"), plan.trend_runs
+        )
 
 
-def _until_settled(visit: Visit, action: Callable[[Visit], object]) -> Measured:
-    """What *action* takes; it cannot be repeated, so that the page is watched for long enough."""
+def _until_settled(visit: Visit, action: Callable[[Visit], object], runs: int) -> Measured:
+    """What *action* takes until all *runs* are shown.
+
+    It cannot be repeated, so that the page is watched for long enough at once.
+    """
     try:
-        return visit.act(lambda: action(visit), TAILS[-1])
+        measured = visit.act(lambda: action(visit), TAILS[-1])
     except NotSettled as error:
         raise RuntimeError(f"{visit.page.url} does not come to rest") from error
+    points = visit.page.evaluate(POINTS)
+    if points < runs:
+        raise RuntimeError(f"{visit.page.url} shows {points} of {runs} runs")
+    return measured
 
 
 def _of_trends(samples: dict[str, list[Measured]]) -> list[Result]:
