@@ -21,6 +21,7 @@ from benchmarks.plan import Plan
 # in the order in which they are measured: the cheap ones first
 GROUPS = {
     "storage": "benchmarks.storage",
+    "history": "benchmarks.history",
     "ingest": "benchmarks.ingestion",
     "pull": "benchmarks.pulling",
     "dirac": "benchmarks.dirac",

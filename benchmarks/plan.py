@@ -43,6 +43,7 @@ class Plan:
     pulled_runs: int = 200
     known_runs: int = 5000
     quiet_pulls: int = 5
+    history_runs: int = 1000
     trend_runs: int = 5000
     trend_changes: int = 15
     leak_changes: int = 200
@@ -75,6 +76,7 @@ class Plan:
             pulled_runs=4,
             known_runs=30,
             quiet_pulls=1,
+            history_runs=70,
             trend_runs=300,
             trend_changes=2,
             leak_changes=16,

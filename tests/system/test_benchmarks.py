@@ -8,6 +8,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,24 @@ def test_the_command_measures_and_writes(tmp_path):
         assert row["value"] > 0
         assert row["what"] in done.stdout
     assert list(tmp_path.glob("dqm-bench-*")) == [], "scratch space is left behind"
+
+
+def test_the_history_of_pixels_is_weighed_and_read(tmp_path):
+    from benchmarks import history
+    from benchmarks.plan import Plan
+    from dqm_db.pixel_history import FOLD
+
+    sizes = {"history_runs": FOLD + 1, "trend_runs": FOLD, "trend_changes": 1}
+    plan = replace(Plan.tiny(tmp_path, lambda _text: None), **sizes)
+    found = {result.key: result for result in history.measure(plan)}
+    growth, folds = found["history_growth"], found["history_transaction"].detail["bytes"]
+    assert growth.detail["bytes_per_run"]["dqm_db.model.PixelBlockModule"] > 0
+    assert sum(folds) < growth.value * plan.history_runs * 1e3 < growth.detail["data_bytes"]
+    assert len(folds) > 3, "a fold has several transactions"
+    assert len(found["history_fold_rss"].detail["folding"]) == 1
+    for key in ("history_read", "history_read_all", "history_trends"):
+        assert found[key].value > 0
+        assert found[key].detail["runs"] == 2 * FOLD - 1
 
 
 def test_a_group_that_does_not_exist_is_refused():
