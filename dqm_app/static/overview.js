@@ -1,7 +1,8 @@
 // The overview: the verdict and its reasons, key numbers, what changed, and a small map of everything.
 //
 // dqm_app/views/overview.py says it all in tags: those of the view's layout have what belongs to the
-// run (JSON, and the codes of the maps), those of "overview-frame" what never changes.
+// run (JSON, and the codes of the maps), those of "overview-frame" what never changes, and those of
+// "overview-words" what the maps are called.
 
 import { go, href, inView, wanted } from "./address.js";
 import { views } from "./controls.js";
@@ -17,6 +18,7 @@ const PIXELS = 24; // named one by one
 class Overview {
   constructor(root, layout, document_) {
     this.layout = layout;
+    this.words = document_.get_model_by_name("overview-words");
     const frame = document_.get_model_by_name("overview-frame").tags[0];
     const get = (key) => field(frame, key);
     const painter = new Painter({ x: get("x"), y: get("y"), radius: get("radius"), palette: get("palette") });
@@ -43,7 +45,9 @@ class Overview {
     this.verdict.replaceChildren(...this.judge(page));
     this.numbers.replaceChildren(...this.count(page));
     this.changes.replaceChildren(...this.compare(page));
-    this.maps.show(page.maps, field(said, "codes"), page.changes?.strong ?? [], page.reference.run);
+    const called = JSON.parse(this.words.tags[0]);
+    const maps = page.maps.map((map) => ({ ...called[map.quantity], ...map }));
+    this.maps.show(maps, field(said, "codes"), page.changes?.strong ?? [], page.reference.run);
     this.legend.replaceChildren(...legend(page));
   }
 
@@ -239,13 +243,13 @@ function named(ids, prefix) {
   return ids.length > PIXELS ? [...links, `, and ${count(ids.length - PIXELS)} more`] : links;
 }
 
-function changed({ quantity, title, unit, before, after, shift, strong, pixels }, run) {
+function changed({ quantity, title, unit, before, after, shift, strong, count: number, pixels }, run) {
   const compared = views().includes("compare") ? { view: "compare", quantity, reference: String(run) } : { view: "maps", quantity };
   return element("tr", { class: strong ? "strong" : "" }, [
     element("th", { scope: "row" }, [link(compared, [title], { title: quantity })]),
     element("td", { class: "number", title: `Median ${before} → ${after} ${unit}` }, [shift && `${shift} σ`]),
-    element("td", { class: "number" }, pixels.length === 0 ? [] : [
-      link({ view: "maps", quantity, pixels: pixels.join(",") }, [plural(pixels.length, "pixel")]),
+    element("td", { class: "number" }, number === 0 ? [] : [
+      pixels === "" ? plural(number, "pixel") : link({ view: "maps", quantity, pixels }, [plural(number, "pixel")]),
     ]),
   ]);
 }

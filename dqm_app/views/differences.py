@@ -62,9 +62,15 @@ def differences(
     }
 
 
+LINKED = 150
+"""Pixels and whole modules up to which a link picks them: more make no sense, and a long address."""
+
+
 def _line(change: MapChange) -> dict[str, Any]:
     info = describe(change.quantity)
     before, after = alike(change.spread, change.before, change.after)
+    modules, rest = by_module(change.pixels)
+    names = [*(f"m{module}" for module in modules), *map(str, rest)]
     return {
         "quantity": change.quantity,
         "title": info.title,
@@ -73,7 +79,8 @@ def _line(change: MapChange) -> dict[str, Any]:
         "after": after,
         "shift": _shift(change.shift),
         "strong": change.strong,
-        "pixels": change.pixels.tolist(),
+        "count": len(change.pixels),
+        "pixels": ",".join(names) if len(names) <= LINKED else "",
     }
 
 

@@ -42,14 +42,15 @@ class OverviewData:
     ----------
     quantity : None
         The view has no quantities to choose from.
-    page : str
-        JSON text: static/overview.js reads it.
+    page, words : str
+        JSON texts, which static/overview.js reads; ``words`` of `Thumbnails`.
     codes : ndarray of uint8, shape (maps, 1855)
         See `dqm_app.views.thumbnails.Thumbnails`.
     """
 
     quantity: None
     page: str
+    words: str
     codes: NDArray[np.uint8]
 
 
@@ -87,7 +88,8 @@ class Reference:
 class OverviewView(View):
     """Verdict, key numbers, what changed since the reference run, and all maps; no figures.
 
-    What changes with the run is in the tags of ``root``, what does not in those of ``frame``.
+    What changes with the run is in the tags of ``root``, what does not in those of ``frame`` and
+    ``words``.
     """
 
     name: ClassVar[str] = "overview"
@@ -96,9 +98,10 @@ class OverviewView(View):
 
     def __init__(self, context: ViewContext) -> None:
         self.frame = Spacer(name="overview-frame", visible=False)
+        self.words = Spacer(name="overview-words", visible=False)
         self.root = Column(
             name=f"figures-{self.name}",
-            children=[self.frame],
+            children=[self.frame, self.words],
             visible=False,
             tags=[{"view": self.name}],
         )
@@ -150,10 +153,12 @@ class OverviewView(View):
             else differences((other[0].header, other[1]), (header, maps)),
             "maps": small.listing,
         }
-        return OverviewData(None, json.dumps(page), small.codes)
+        return OverviewData(None, json.dumps(page), json.dumps(small.words), small.codes)
 
     def update(self, data: OverviewData) -> None:
-        """Send it to the page."""
+        """Send it to the page; the words, which are mostly the same, only when they are not."""
+        if self.words.tags != [data.words]:
+            self.words.tags = [data.words]
         self.say(page=data.page, codes=data.codes)
 
     def restyle(self, theme: Theme) -> None:

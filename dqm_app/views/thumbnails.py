@@ -34,13 +34,16 @@ class Thumbnails:
 
     Attributes
     ----------
+    words : dict
+        JSON, EXTNAME -> what a map is called; the same for most runs.
     listing : list of dict
-        JSON, one per quantity that is known or held, in the order in which they are shown: its
-        words; ``row`` of its codes, or ``reason`` why it has none.
+        JSON, one per quantity that is known or held, in the order in which they are shown: ``row``
+        of its codes and its numbers, or ``reason`` why it has none.
     codes : ndarray of uint8, shape (maps, 1855)
         `BAD`, `NO_VALUE`, `ABSENT`, or which of the `COLOURS`.
     """
 
+    words: dict[str, dict[str, Any]]
     listing: list[dict[str, Any]]
     codes: NDArray[np.uint8]
 
@@ -49,12 +52,13 @@ def thumbnails(
     snapshot: Snapshot, header: RunHeader, entries: Sequence[QuantityEntry], maps: PixelMaps
 ) -> Thumbnails:
     """The small maps of the run of *header*, which holds *entries*, of which *maps* are read."""
+    words: dict[str, dict[str, Any]] = {}
     listing: list[dict[str, Any]] = []
     rows: list[NDArray[np.uint8]] = []
     for choice in sorted(choices(entries, {Kind.PIXEL_MAP}), key=_place):
         info = describe(choice.name)
-        line: dict[str, Any] = {
-            "quantity": info.name,
+        line: dict[str, Any] = {"quantity": info.name}
+        words[info.name] = {
             "title": info.title,
             "unit": info.unit,
             "section": info.section,
@@ -62,14 +66,14 @@ def thumbnails(
             "shortUnit": short(info.unit),
         }
         if choice.available:
-            drawn, words = _drawn(info, _values(snapshot, header, maps, info.name), header, maps)
-            line |= {"row": len(rows), **words}
+            drawn, numbers = _drawn(info, _values(snapshot, header, maps, info.name), header, maps)
+            line |= {"row": len(rows), **numbers}
             rows.append(drawn)
         else:
             line["reason"] = short_reason(choice.reason)
         listing.append(line)
     codes = np.array(rows, np.uint8) if rows else np.empty((0, N_PIXELS), np.uint8)
-    return Thumbnails(listing, codes)
+    return Thumbnails(words, listing, codes)
 
 
 def _place(choice: QuantityChoice) -> tuple[int, bool, bool]:

@@ -29,7 +29,7 @@ from dqm_app.theme import themes
 from dqm_app.views.base import Ask
 from dqm_app.views.key_numbers import known_numbers
 from dqm_app.views.maps import MapsView
-from dqm_app.views.overview import OverviewView
+from dqm_app.views.overview import OverviewData, OverviewView
 from dqm_app.views.places import place_of
 from dqm_app.views.thumbnails import ABSENT, BAD, COLOURS, NO_VALUE
 from dqm_db.content import N_PIXELS, Kind, Quantity, RunContent
@@ -111,7 +111,14 @@ def database(writer: Writer) -> Database:
 
 
 def page(database: Database, run: int, **options: str) -> dict[str, Any]:
-    return json.loads(load_view(database, OverviewView, run, None, **options).page)
+    data = load_view(database, OverviewView, run, None, **options)
+    return json.loads(data.page) | {"maps": maps_of(data)}
+
+
+def maps_of(data: OverviewData) -> list[dict[str, Any]]:
+    """The listing of the small maps, each with what it is called."""
+    words = json.loads(data.words)
+    return [words[small["quantity"]] | small for small in json.loads(data.page)["maps"]]
 
 
 def runs(database: Database) -> CameraRuns:
@@ -248,7 +255,8 @@ def test_changed_pixels_modules_and_quantities_are_found(database):
     changes = page(database, 6002)["changes"]
     assert changes["quantities"][0]["quantity"] == MASK
     charge = line(changes["quantities"], "quantity", CHARGE)
-    assert (charge["pixels"], charge["shift"], charge["strong"]) == ([3, 4, 5], "", False)
+    assert (charge["count"], charge["pixels"]) == (3, "3,4,5")
+    assert (charge["shift"], charge["strong"]) == ("", False)
     assert changes["strong"] == [MASK]
     (state,) = changes["states"]
     assert (state["kind"], state["modules"], state["pixels"]) == ("bad", [2], [30])
@@ -276,7 +284,7 @@ def test_absent_modules_are_told_and_no_pedestals_heal_nobody(database):
 @pytest.mark.parametrize("run", [6001, 8001, 8003])
 def test_small_maps_have_the_colours_of_the_large_ones(database, run):
     data = load_view(database, OverviewView, run)
-    listing = json.loads(data.page)["maps"]
+    listing = maps_of(data)
     absent = np.zeros(N_PIXELS, np.bool_)
     absent[sample(run).header.absent_pixels] = True
     for small in listing:
@@ -318,7 +326,7 @@ def test_a_run_without_any_map_still_has_its_verdict_and_numbers(database):
 
 def test_a_camera_that_is_all_bad_is_drawn_as_such(database):
     data = load_view(database, OverviewView, DEAD)
-    listing = json.loads(data.page)["maps"]
+    listing = maps_of(data)
     charge = line(listing, "quantity", CHARGE)
     assert (data.codes[charge["row"]] == BAD).all()
     assert charge["median"] is not None, "of all pixels, as on the large map"
@@ -340,7 +348,7 @@ def test_maps_of_odd_values(writer, database):
     with database.snapshot() as snapshot:
         ask = Ask(COUNTS, None, Catalogues().renewed(snapshot)["Odd"])
         data = OverviewView.load(snapshot, snapshot.header("Odd", COUNTS), ask)
-    listing = json.loads(data.page)["maps"]
+    listing = maps_of(data)
     codes = data.codes[line(listing, "quantity", CHARGE)["row"]]
     assert codes[:4].tolist() == [NO_VALUE, NO_VALUE, 0, 0]
     assert (codes[21:28] == ABSENT).all()
