@@ -15,15 +15,11 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
+from dqm_app.plots.numbers import MAD_TO_SIGMA, ROUNDING
 from dqm_app.plots.options import plot_options
 from dqm_db.content import N_PIXELS, PIXELS_PER_MODULE, Kind, RunHeader
 from dqm_db.quantities import describe, known_quantities
 from dqm_db.reader import PixelMaps
-
-MAD_TO_SIGMA = 1.482602218505602
-"""1 / Φ⁻¹(3/4): makes the median absolute deviation the σ of a normal distribution."""
-ROUNDING = 1e-12
-"""Relative difference of two values that are the same."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ SCRIPTS_ON_DEMAND = frozenset(
         "failures.js",
         "plots_export.js",
         "png.js",
+        "plots_compare.js",
         "plots_contents.js",
         "plots_level.js",
         "plots_pixel.js",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from bokeh.models import (
     TapTool,
 )
 from bokeh.models.annotations import ColorBar
+from numpy.typing import NDArray
 
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.options import plot_options
@@ -41,6 +43,14 @@ CLOSEST, FARTHEST = 0.1, 8.0
 """Widths (m) between which the map can be zoomed: two pixels, and three cameras."""
 
 
+@dataclass(frozen=True)
+class MapColumns:
+    """Columns of a source that a map shows: those of values and of states."""
+
+    value: str = "value"
+    state: str = "state"
+
+
 class CameraMap(PlotFrame):
     """A map of the camera with a colour bar.
 
@@ -57,18 +67,36 @@ class CameraMap(PlotFrame):
         From `PixelSource.source`; may be shared with other plots of the same values.
     mapper : LinearColorMapper
         Colours of the values; may be shared likewise.
+    columns : MapColumns, optional
+        Which columns of *source* it shows.
+    palette : str
+        Of the theme.
+    beside : CameraMap, optional
+        Another one of the same size, with which it zooms and pans.
     """
 
     aspect = True
 
     def __init__(
-        self, name: str, theme: Theme, source: ColumnDataSource, mapper: LinearColorMapper
+        self,
+        name: str,
+        theme: Theme,
+        source: ColumnDataSource,
+        mapper: LinearColorMapper,
+        *,
+        columns: MapColumns | None = None,
+        palette: str = "value",
+        beside: CameraMap | None = None,
     ) -> None:
+        self._columns = columns if columns is not None else MapColumns()
+        self._palette = palette
         tap, box, lasso = TapTool(visible=False), BoxSelectTool(), LassoSelectTool(continuous=False)
         self.hover = HoverTool(tooltips="", point_policy="follow_mouse", limit=1, visible=False)
-        ranges = [
+        ranges: list[Any] = [
             DataRange1d(range_padding=0.015, min_interval=CLOSEST, max_interval=FARTHEST)
-            for _ in "xy"
+            if beside is None
+            else getattr(beside, f"{axis}_range")
+            for axis in "xy"
         ]
         super().__init__(
             name,
@@ -91,8 +119,8 @@ class CameraMap(PlotFrame):
             "radius": geometry.pixel_radius,
             "angle": geometry.pixel_rotation,
             "n": 6,
-            "fill_color": {"field": "value", "transform": mapper},
-            "line_color": {"field": "state", "transform": self._outlines},
+            "fill_color": {"field": self._columns.value, "transform": mapper},
+            "line_color": {"field": self._columns.state, "transform": self._outlines},
         }
         self._picked = Ngon(**{**shape, "line_width": 3})
         self.pixels = self.add(
@@ -114,7 +142,8 @@ class CameraMap(PlotFrame):
         for tool in (tap, box, lasso):
             tool.renderers = [self.pixels]
         for axis_range in ranges:
-            axis_range.renderers = [self.pixels]
+            shown = axis_range.renderers if beside is not None else []
+            axis_range.renderers = [*shown, self.pixels]
         self._ticks = BasicTicker(desired_num_ticks=8)
         self.colour_bar = _colour_bar(mapper, self._ticks)
         # room for any label: Bokeh does not lay out again when the labels of a colour bar get wider
@@ -124,18 +153,56 @@ class CameraMap(PlotFrame):
 
     def update(self, data: PixelValues) -> None:
         """Show *data*; pixels that are picked stay picked."""
-        self.explain(NOTHING if data.nothing else None)
-        self.colour_bar.visible = not data.nothing
         show_pixels(self.source, data)
-        low, high = widened(data.auto) if not data.auto[1] > data.auto[0] else data.auto
-        self.mapper.update(low=low, high=high)
-        self.colour_bar.title = data.unit
-        self._ticks.min_interval = 1 if data.unit in plot_options().counts else 0
-        self.title.text = data.title + ("" if data.modules is None else " – mean of each module")
-        self.hover.tooltips = pixel_tooltips(data)
+        self.dress(
+            title=("" if data.modules is None else "By module: ") + data.title,
+            unit=data.unit,
+            limits=data.auto,
+            tooltips=pixel_tooltips(data),
+            bad=data.flagged,
+            valueless=data.state == NO_VALUE,
+            reason=NOTHING if data.nothing else None,
+        )
         self.offer(f"Map: {data.title}", pixel_table(self.source, data), quantity=data.quantity)
+
+    def dress(
+        self,
+        *,
+        title: str,
+        unit: str,
+        limits: tuple[float, float],
+        tooltips: str,
+        bad: NDArray[np.bool_],
+        valueless: NDArray[np.bool_],
+        reason: str | None = None,
+    ) -> None:
+        """Say what the values are that the source has; `update` does both.
+
+        Parameters
+        ----------
+        title : str
+            Of the figure.
+        unit : str
+            Of the colour bar.
+        limits : tuple of float
+            Of the colours; may be empty.
+        tooltips : str
+            HTML, see `dqm_app.plots.tips.tip`.
+        bad, valueless : ndarray of bool, shape (1855,)
+            Which pixels carry a cross and a dash.
+        reason : str, optional
+            Why there is no value at all.
+        """
+        self.explain(reason)
+        self.colour_bar.visible = reason is None
+        low, high = widened(limits) if not limits[1] > limits[0] else limits
+        self.mapper.update(low=low, high=high)
+        self.colour_bar.title = unit
+        self._ticks.min_interval = 1 if unit in plot_options().counts else 0
+        self.title.text = title
+        self.hover.tooltips = tooltips
         # where none has a value, the words say it
-        self._mark(data.flagged, (data.state == NO_VALUE) & (not data.nothing))
+        self._mark(bad, valueless & (reason is None))
 
     def point_out(self) -> None:
         """Make room for pixels that another plot points at, see ``static/plots_pointed.js``."""
@@ -155,7 +222,7 @@ class CameraMap(PlotFrame):
 
     def clear(self, reason: str) -> None:
         """Show no values, and say why."""
-        self.source.data.update({"value": np.full(N_PIXELS, np.nan, "<f4")})
+        self.source.data.update({self._columns.value: np.full(N_PIXELS, np.nan, "<f4")})
         self.colour_bar.visible = False
         self.offer("Map")
         self._mark(np.zeros(N_PIXELS, np.bool_), np.zeros(N_PIXELS, np.bool_))
@@ -164,7 +231,7 @@ class CameraMap(PlotFrame):
     def style(self) -> None:
         """Colour the glyphs from ``self.theme``."""
         theme = self.theme
-        self.mapper.update(palette=list(theme.palettes["value"]), nan_color=CLEAR)
+        self.mapper.update(palette=list(theme.palettes[self._palette]), nan_color=CLEAR)
         self._outlines.palette = [theme["surface"]] * 2 + [theme["absent"]] * 2
         self._picked.line_color = theme["pick"]
         if self._pointed is not None:
@@ -172,7 +239,7 @@ class CameraMap(PlotFrame):
         self._halo.glyph.line_color = theme["bad_halo"]
         self._crosses.glyph.line_color = theme["bad"]
 
-    def _mark(self, bad: np.ndarray, valueless: np.ndarray) -> None:
+    def _mark(self, bad: NDArray[np.bool_], valueless: NDArray[np.bool_]) -> None:
         geometry = camera_geometry()
         pixels = np.concatenate([np.flatnonzero(bad), np.flatnonzero(valueless)])
         markers = ["x"] * int(bad.sum()) + ["dash"] * int(valueless.sum())

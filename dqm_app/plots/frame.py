@@ -93,6 +93,8 @@ class PlotFrame(ABC):
     """
 
     aspect: ClassVar[bool] = False
+    message_width = 52
+    """Characters in a line of a message."""
 
     def __init__(
         self,
@@ -160,7 +162,9 @@ class PlotFrame(ABC):
             self.figure.center.append(self._message)
             self._style_message()
         if self._message is not None:
-            self._message.update(text=_wrapped(reason or ""), visible=reason is not None)
+            self._message.update(
+                text=_wrapped(reason or "", self.message_width), visible=reason is not None
+            )
             for drawn in self._scaffold:  # ticks of nothing would say something
                 drawn.visible = reason is None
 
@@ -301,7 +305,7 @@ def _axis(spec: AxisSpec) -> Axis:
     )
 
 
-def _wrapped(text: str, width: int = 52) -> str:
+def _wrapped(text: str, width: int) -> str:
     lines = [""]
     for word in text.split():
         if lines[-1] and len(lines[-1]) + 1 + len(word) > width:

@@ -7,8 +7,8 @@ import { checked } from "./address_values.js";
 import { listen, send } from "./bridge.js";
 
 const FIXED = ["camera", "run", "follow", "view", "quantity"];
-const OURS = ["pixels", "range", "zoom", "filter"];
-const OF_QUANTITY = ["range", "zoom"]; // of these, what means nothing for another quantity
+const OURS = ["pixels", "range", "scale", "zoom", "filter"];
+const OF_QUANTITY = ["range", "scale", "zoom"]; // of these, what means nothing for another quantity
 const OF_RUN = ["zoom"]; // and what means nothing for another run
 const GENERAL = ["camera", "run", "follow", "pixels"]; // what means the same in every view
 

@@ -70,6 +70,7 @@ export const WHOLE = "min..max";
 const CHECKS = {
   pixels: [(entry) => parsePixels(entry) !== null, "is not a list of pixels such as 12,20-26,m5; none are picked"],
   range: [(entry) => entry === WHOLE || parseSpan(entry) !== null, "is not a range of colours such as 4400..4500; the usual one is shown"],
+  scale: [(entry) => entry === WHOLE || parseSpan(entry) !== null, "is not a range of colours such as -20..20; the usual one is shown"],
   zoom: [(entry) => parseSpan(entry) !== null, "is not a range to zoom to; all is shown"],
 };
 

@@ -11,6 +11,7 @@ import { element, text } from "./html.js";
 // controls that only one view has, by its layout
 const PARTS = {
   "figures-maps": async () => (await import("./plots_level.js")).Level,
+  "figures-compare": async () => (await import("./plots_compare.js")).Compare,
   "figures-trends": async () => (await import("./plots_trends.js")).Trends,
   "figures-pixel": async () => (await import("./plots_pixel.js")).Pixel,
 };

@@ -1,7 +1,7 @@
 // The colour range of a map: percentiles by default, minimum to maximum, or by hand with slider or
 // numbers. It changes the colour mapper here in the browser; the server is not asked.
-
-// The address has it, unless it is the default one.
+//
+// The address has it, unless it is the default one. A range with a `centre` stays symmetric around it.
 
 import { note, onAsk, wanted, whole } from "./address.js";
 import { formatSpan, parseSpan, rounded, WHOLE } from "./address_values.js";
@@ -12,11 +12,16 @@ const STEPS = 1000;
 const KEPT = "dqm-colours"; // of each quantity: its range, for when it is looked at again
 
 export class ColourRange {
-  constructor(document_, view) {
+  /** `key` is that of the address; `kind()` tells apart what a quantity has several ranges for. */
+  constructor(document_, view, { mapper = `${view}-mapper`, key = "range", kind = () => "" } = {}) {
     this.document = document_;
     this.view = view;
+    this.mapper = mapper;
+    this.key = key;
+    this.kind = kind;
     this.mode = "auto";
     this.quantity = null;
+    this.kept = null; // what the range is kept under: the quantity, and the kind
     const limit = (label) => element("input", {
       type: "number", class: "limit", "aria-label": label, step: "any", change: (event) => this.typed(event.target),
       keydown: (event) => this.leave(event),
@@ -24,7 +29,7 @@ export class ColourRange {
     this.low = limit("Lowest colour");
     this.high = limit("Highest colour");
     const slider = (label) => element("input", {
-      type: "range", min: 0, max: STEPS, step: 1, "aria-label": label, input: () => this.slid(),
+      type: "range", min: 0, max: STEPS, step: 1, "aria-label": label, input: (event) => this.slid(event.target),
       change: () => this.choose(this.mode),
     });
     this.from = slider("Lowest colour");
@@ -33,8 +38,9 @@ export class ColourRange {
       auto: this.button("auto", "auto", "Default range: percentiles of the good pixels, or fixed for fractions"),
       full: this.button("full", "min–max", "Colours from the lowest to the highest value"),
     };
+    this.label = element("span", { class: "label" }, ["Colours"]);
     this.root = element("span", { class: "colour-range", role: "group", "aria-label": "Colour range" }, [
-      element("span", { class: "label" }, ["Colours"]),
+      this.label,
       this.low,
       element("span", { class: "slider" }, [element("span", { class: "track" }), this.from, this.to]),
       this.high,
@@ -45,8 +51,8 @@ export class ColourRange {
     this.paint = perFrame((low, high) => this.apply(low, high));
     onAsk((address) => {
       // e.g. gone back to; another quantity takes its range when its data are here
-      if (this.inFront && address.quantity === this.quantity && address.range !== this.text) {
-        this.restore(address.range);
+      if (this.inFront && this.kept === kept(address.quantity, this.kind(address)) && address[key] !== this.text) {
+        this.restore(address[key]);
         this.repaint();
       }
     });
@@ -63,8 +69,8 @@ export class ColourRange {
   }
 
   tell() {
-    if (this.inFront && this.quantity !== null && wanted.quantity === this.quantity) {
-      note({ range: this.text });
+    if (this.inFront && this.quantity !== null && this.kept === kept(wanted.quantity, this.kind(wanted))) {
+      note({ [this.key]: this.text });
     }
   }
 
@@ -84,12 +90,14 @@ export class ColourRange {
     }
     this.limits = info.range;
     this.buttons.auto.textContent = info.range.autoText;
-    if (info.quantity !== this.quantity) {
+    const about = kept(info.quantity, info.kind ?? "");
+    if (about !== this.kept) {
       // what was chosen belongs to one quantity, and is kept from run to run; an address that came
       // as a whole and names no range means the default one
       this.quantity = info.quantity;
-      const said = this.inFront ? wanted.range : undefined;
-      this.restore(said ?? (this.inFront && whole ? undefined : recall(KEPT)?.[this.quantity]));
+      this.kept = about;
+      const said = this.inFront ? wanted[this.key] : undefined;
+      this.restore(said ?? (this.inFront && whole ? undefined : recall(KEPT)?.[this.kept]));
     }
     this.repaint();
     this.tell();
@@ -113,7 +121,7 @@ export class ColourRange {
 
   choose(mode) {
     this.mode = mode;
-    keep(KEPT, { ...recall(KEPT), [this.quantity]: this.text });
+    keep(KEPT, { ...recall(KEPT), [this.kept]: this.text });
     this.tell();
   }
 
@@ -137,7 +145,9 @@ export class ColourRange {
   }
 
   typed(changed) {
-    const [low, high] = [this.low.valueAsNumber, this.high.valueAsNumber];
+    const { centre } = this.limits;
+    const ends = [this.low.valueAsNumber, this.high.valueAsNumber];
+    const [low, high] = centre === undefined ? ends : around(centre, changed.valueAsNumber);
     const right = Number.isFinite(low) && Number.isFinite(high) && low < high;
     this.root.classList.toggle("wrong", !right);
     for (const entry of [this.low, this.high]) {
@@ -151,13 +161,18 @@ export class ColourRange {
     }
   }
 
-  slid() {
+  slid(moved) {
     const [start, end] = this.shown;
+    const { centre } = this.limits;
     const at = (slider) => rounded(start + (end - start) * slider.valueAsNumber / STEPS, end - start);
+    if (centre !== undefined) {
+      const other = moved === this.from ? this.to : this.from;
+      other.value = String(Math.round(STEPS * (2 * centre - at(moved) - start) / (end - start)));
+    }
     if (this.from.valueAsNumber >= this.to.valueAsNumber) {
       return;
     }
-    this.current = [at(this.from), at(this.to)];
+    this.current = centre === undefined ? [at(this.from), at(this.to)] : around(centre, at(moved));
     this.mode = "manual"; // told when the slider is let go: browsers count changes of the address
     this.write();
     this.paint(...this.current);
@@ -190,9 +205,19 @@ export class ColourRange {
   }
 
   apply(low, high) {
-    const mapper = this.document.get_model_by_name(`${this.view}-mapper`);
+    const mapper = this.document.get_model_by_name(this.mapper);
     if (mapper !== null && (mapper.low !== low || mapper.high !== high)) {
       mapper.setv({ low, high }, { sync: false });
     }
   }
+}
+
+function kept(quantity, kind) {
+  return kind === "" ? quantity : `${quantity} ${kind}`;
+}
+
+// the range around *centre* that reaches to *end*
+function around(centre, end) {
+  const reach = Math.abs(end - centre);
+  return [centre - reach, centre + reach];
 }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from dqm_app.views.base import NothingToShow, QuantityChoice, View, ViewContext
+from dqm_app.views.compare import CompareView
 from dqm_app.views.contents import ContentsView
 from dqm_app.views.maps import MapsView
 from dqm_app.views.overview import OverviewView
@@ -29,6 +30,7 @@ VIEWS: Mapping[str, type[View]] = MappingProxyType(
             TriggerView,
             TemperatureView,
             PingPongView,
+            CompareView,
             TrendsView,
             PixelView,
             RunsView,

@@ -207,6 +207,38 @@ def laid_out(name: str, columns: Sequence[str], *cells: Sequence[Plot]) -> GridB
     )
 
 
+def in_rows(name: str, heights: Sequence[str], *rows: Sequence[Plot]) -> GridBox:
+    """A view's root: rows of figures, those of a row of equal width.
+
+    Parameters
+    ----------
+    name : str
+        Of the view.
+    heights : sequence of str
+        Of the rows, as CSS tracks.
+    *rows : sequence of Plot
+        The figures of each row, from the left.
+    """
+    boxes = [
+        GridBox(
+            children=[(figure, 0, column) for column, figure in enumerate(figures)],
+            cols=_tracks([REST] * len(figures)),
+            rows=_tracks([REST]),
+            spacing=SPACING,
+            sizing_mode="stretch_both",
+        )
+        for figures in rows
+    ]
+    return GridBox(
+        name=f"figures-{name}",
+        children=[(box, row, 0) for row, box in enumerate(boxes)],
+        cols=_tracks([REST]),
+        rows=_tracks(heights),
+        spacing=SPACING,
+        **_root(name),
+    )
+
+
 def stacked(name: str, figures: Sequence[UIElement]) -> Column:
     """A view's root: figures one below the other, where those that are hidden leave no gap."""
     return Column(name=f"figures-{name}", children=list(figures), spacing=SPACING, **_root(name))

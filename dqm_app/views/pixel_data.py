@@ -102,12 +102,12 @@ def pixel_info(data: PixelValues) -> dict[str, Any]:
         else {
             "auto": list(data.auto),
             "full": list(data.auto if data.unit in plot_options().counts else data.full),
-            "autoText": _auto_words(data),
+            "autoText": auto_words(data),
         },
     }
 
 
-def _auto_words(data: PixelValues) -> str:
+def auto_words(data: PixelValues) -> str:
     """What the default colour range is."""
     options = plot_options()
     if data.unit in options.range:

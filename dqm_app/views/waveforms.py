@@ -27,6 +27,7 @@ from dqm_app.views.base import (
 )
 from dqm_app.views.choices import choices, chosen
 from dqm_app.views.pixel_data import load_pixels, pixel_info
+from dqm_app.views.waveform_data import load_waveforms
 from dqm_db.content import Kind, RunHeader
 from dqm_db.quantities import describe
 from dqm_db.records import QuantityEntry
@@ -80,8 +81,8 @@ class WaveformsView(View):
         entries = snapshot.quantities(header.camera, header.run)
         name = chosen(cls.quantities(entries), ask.quantity)
         info = describe(name)
-        summary = snapshot.summary(header.camera, header.run, name)
-        if not summary:
+        waveforms = load_waveforms(snapshot, header, name)
+        if waveforms is None:
             raise NothingToShow(f"{info.title}: no pixel has a waveform.")
         signal = SIGNAL_MAP.format(events=info.event_class, gain=info.gain)
         held = any(entry.name == signal and entry.unavailable is None for entry in entries)
@@ -89,16 +90,7 @@ class WaveformsView(View):
             quantity=name,
             camera=header.camera,
             run=header.run,
-            waveforms=Waveforms(
-                quantity=name,
-                title=info.title,
-                unit=info.unit,
-                description=info.description,
-                mean=summary["mean"],
-                median=summary["median"],
-                low=summary["low"],
-                high=summary["high"],
-            ),
+            waveforms=waveforms,
             signal=load_pixels(snapshot, header, signal) if held else None,
         )
 
