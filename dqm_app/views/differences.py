@@ -63,7 +63,7 @@ def differences(
 
 
 LINKED = 150
-"""Pixels and whole modules up to which a link picks them: more make no sense, and a long address."""
+"""Pixels and whole modules up to which a link picks them: more make a long address and no sense."""
 
 
 def _line(change: MapChange) -> dict[str, Any]:
