@@ -27,6 +27,7 @@ GROUPS = {
     "dirac": "benchmarks.dirac",
     "freshness": "benchmarks.freshness",
     "pages": "benchmarks.pages",
+    "overview": "benchmarks.overview",
     "runs": "benchmarks.run_table",
     "trends": "benchmarks.trends",
     "leaks": "benchmarks.leaks",
