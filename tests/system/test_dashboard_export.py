@@ -29,7 +29,7 @@ from ingest.reading import ReadJob, read_run
 pytestmark = [pytest.mark.system, pytest.mark.browser]
 
 SAMPLES = Path(__file__).parent.parent / "data"
-RUN = 6001
+RUN, OTHER = 6001, 8001
 CHARGE = "CHARGE-INTEGRATION-IMAGE-ALL-AVERAGE-HIGH-GAIN"
 MASK = "CAMERA-BADPIX-PHY-OVEREVENTS-HIGH-GAIN-FRACTION"
 WAVEFORMS = "WF-PHY-HIGH-GAIN"
@@ -48,7 +48,7 @@ def dashboard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     url = f"file://{directory}/Data.fs"
     settings = load(DatabaseSettings, db_url=url, lock_dir=directory / "locks")
     with open_writer(settings) as writer:
-        for run in (RUN, 8001):
+        for run in (RUN, OTHER):
             content = read_run(ReadJob(SAMPLES / f"{CAMERA}_DQM_Run{run}.tar.gz")).content
             assert content is not None
             writer.store_run(content, None)
@@ -147,7 +147,7 @@ def exporting(browser: Any, url: str, view: str, **options: Any) -> Exports:
 
 def opened_url(url: str, view: str, quantity: str | None = None, run: int = RUN) -> str:
     query = f"?camera={CAMERA}&run={run}&view={view}&pixels={','.join(map(str, PICKED))}"
-    query += "&pixel=28" if view == "pixel" else ""
+    query += {"pixel": "&pixel=28", "compare": f"&reference={OTHER}"}.get(view, "")
     return url + query + (f"&quantity={quantity}" if quantity else "")
 
 
@@ -302,6 +302,38 @@ def deviations(tables: Tables, raw: dict[str, Any]) -> None:
     assert distances[0] == pytest.approx((raw[CHARGE][28] - median) / width, rel=1e-3)
 
 
+def compared(tables: Tables, raw: dict[str, Any]) -> None:
+    (saved,) = tables.values()
+    same(saved, "pixel id", np.arange(1855))
+    ours = saved.numbers(f"A: run {RUN} [ADC counts]")
+    same(saved, f"A: run {RUN} [ADC counts]", raw[CHARGE])
+    other = saved.numbers(f"B: run {OTHER} [ADC counts]")
+    assert np.count_nonzero(np.isnan(other)) == 84, "12 modules are absent"
+    same(saved, "A − B [ADC counts]", ours - other)
+    absent = [word.endswith("B: absent: not read out") for word in saved.columns["state"]]
+    assert absent == np.isnan(other).tolist()
+    assert f"A is run {RUN}, B is run {OTHER}" in saved.head
+
+
+def compared_distributions(tables: Tables, raw: dict[str, Any]) -> None:
+    (saved,) = tables.values()
+    starts, ends = saved.numbers("from [ADC counts]"), saved.numbers("to [ADC counts]")
+    edges, bad = np.append(starts, ends[-1]), raw[MASK] > 0.5
+    expected = np.histogram(raw[CHARGE][~bad], edges)[0]
+    same(saved, f"pixels in A (run {RUN})", expected)
+    assert 0 < saved.numbers(f"pixels in B (run {OTHER})").sum() <= 1855 - 84
+
+
+def compared_waveforms(tables: Tables, raw: dict[str, Any]) -> None:
+    waves, picked = raw[WAVEFORMS], tables["picked pixels"]
+    mean = tables["camera in A"].numbers("mean of the camera [ADC counts]")
+    assert mean == pytest.approx(waves.mean(axis=0))
+    assert tables["camera in B"].numbers("sample").size == waves.shape[1]
+    ours = np.array(picked.columns["run"]) == f"run {RUN}"
+    assert np.array_equal(picked.numbers("value [ADC counts]")[ours], waves[list(PICKED)].ravel())
+    assert set(np.array(picked.columns["run"])[~ours]) == {f"run {OTHER}"}
+
+
 CHECKS: dict[str, Check] = {
     "maps-map": pixels_of(CHARGE, "ADC counts", mask=True),
     "maps-scatter": pixels_of(CHARGE, "ADC counts", mask=True),
@@ -318,6 +350,11 @@ CHECKS: dict[str, Check] = {
     "temperature-trend": readings,
     "pingpong-map": pixels_of("CAMERA-PING-PONG-CHANGES", "changes"),
     "pingpong-times": changes,
+    "compare-a": compared,
+    "compare-b": compared,
+    "compare-comparison": compared,
+    "compare-distributions": compared_distributions,
+    "compare-waveforms": compared_waveforms,
     "trends-plot": trend,
     "trends-distribution": trend_distribution,
     "pixel-history": history,
@@ -334,6 +371,7 @@ QUANTITIES = {
     "waveforms": [WAVEFORMS],
     "timelines": [TIMELINE],
     "trigger": [TRIGGER],
+    "compare": [CHARGE],
     "trends": [CHARGE],
     "pixel": [CHARGE],
     "contents": [CHARGE, TRIGGER],
@@ -353,6 +391,9 @@ def test_every_plot_of_every_view_is_saved_with_the_numbers_of_the_file(
             page.wait_for(
                 f"Bokeh.documents.at(-1).get_model_by_name('{picked}').data.id.length > 0"
             )
+        if view == "compare":
+            pixels = "Bokeh.documents.at(-1).get_model_by_name('compare-waveforms-pixels')"
+            page.wait_for(f"{pixels}.data.id.length > 0")
         if view == "pixel":  # all quantities come after the one that is asked for
             rows = "Bokeh.documents.at(-1).get_model_by_name('pixel-deviations-rows')"
             page.wait_for(f"{rows}.data.name.length > 0")
