@@ -73,6 +73,8 @@ class CameraMap(PlotFrame):
         Of the theme.
     beside : CameraMap, optional
         Another one of the same size, with which it zooms and pans.
+    outline : float
+        Width (px) of the outline of picked pixels; small maps need a thin one.
     """
 
     aspect = True
@@ -87,6 +89,7 @@ class CameraMap(PlotFrame):
         columns: MapColumns | None = None,
         palette: str = "value",
         beside: CameraMap | None = None,
+        outline: float = 3.0,
     ) -> None:
         self._columns = columns if columns is not None else MapColumns()
         self._palette = palette
@@ -122,7 +125,7 @@ class CameraMap(PlotFrame):
             "fill_color": {"field": self._columns.value, "transform": mapper},
             "line_color": {"field": self._columns.state, "transform": self._outlines},
         }
-        self._picked = Ngon(**{**shape, "line_width": 3})
+        self._picked = Ngon(**{**shape, "line_width": outline})
         self.pixels = self.add(
             Ngon(**shape, line_width=1),
             source,

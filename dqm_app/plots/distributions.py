@@ -128,7 +128,7 @@ class DistributionPair(PlotFrame):
             median, std = alike(numbers.std, numbers.median, numbers.std)
             item.label = {"value": f"{'AB'[at]}: {runs[at]}"}
             told.append(
-                f"{'AB'[at]}: median {median}, std {std}{unit}"
+                f"{'AB'[at]}: median {median}, std {std}"
                 if zeros is None
                 else f"{'AB'[at]}: {counted(zeros[at], 'pixel')} at 0 not drawn"
             )

@@ -16,6 +16,9 @@ from dqm_app.theme import Theme
 from dqm_db.content import N_PIXELS
 
 
+OUTLINE = 2.0
+
+
 class PairMaps:
     """Maps of A and B in the same colours, and of A − B or A / B in colours with two sides.
 
@@ -38,7 +41,12 @@ class PairMaps:
         self.mapper = LinearColorMapper(name=f"{name}-mapper", low=0, high=1)
         self.comparison_mapper = LinearColorMapper(name=f"{name}-comparison-mapper", low=-1, high=1)
         self.a = CameraMap(
-            f"{name}-a", theme, source, self.mapper, columns=MapColumns("value_a", "state_a")
+            f"{name}-a",
+            theme,
+            source,
+            self.mapper,
+            columns=MapColumns("value_a", "state_a"),
+            outline=OUTLINE,
         )
         self.b = CameraMap(
             f"{name}-b",
@@ -47,6 +55,7 @@ class PairMaps:
             self.mapper,
             columns=MapColumns("value_b", "state_b"),
             beside=self.a,
+            outline=OUTLINE,
         )
         self.comparison = CameraMap(
             f"{name}-comparison",
@@ -55,6 +64,7 @@ class PairMaps:
             self.comparison_mapper,
             palette="difference",
             beside=self.a,
+            outline=OUTLINE,
         )
 
         for camera in self.maps:
