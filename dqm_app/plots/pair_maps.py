@@ -15,7 +15,6 @@ from dqm_app.plots.tips import tip
 from dqm_app.theme import Theme
 from dqm_db.content import N_PIXELS
 
-
 OUTLINE = 2.0
 
 
