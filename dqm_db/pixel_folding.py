@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dqm_db.codec import pack_bytes
 from dqm_db.content import N_PIXELS, PIXELS_PER_MODULE
 from dqm_db.model import Camera, PixelBlock, PixelBlockModule, PixelHistory
-from dqm_db.pixel_history import FOLD, map_values
+from dqm_db.pixel_history import FOLD, map_values, maps_of
 
 TRANSACTION_BYTES = 1_500_000
 """After which a transaction ends; none is larger than this and one module, some 30 KB."""
@@ -29,7 +29,7 @@ Commit = Callable[[Callable[[Camera], Any]], Any]
 class _Maps:
     """What goes into a block: per quantity float32 (1855, runs).
 
-    ``oids`` are those of the records that were read; None for a run without maps.
+    ``oids`` are those of the records that were read; None where there was none.
     """
 
     runs: tuple[int, ...]
@@ -87,7 +87,7 @@ def _collect(camera: Camera, history: PixelHistory, size: int) -> _Maps | None:
     oids: list[bytes | None] = []
     values: dict[str, NDArray[np.float32]] = {}
     for column, run in enumerate(runs):
-        record = camera.runs[run].maps
+        record = maps_of(camera, run)
         oids.append(None if record is None else record._p_oid)
         for name, row in map_values(record).items():
             if name not in values:
@@ -118,11 +118,12 @@ def _show(camera: Camera, history: PixelHistory, maps: _Maps) -> None:
     history.names = tuple(dict.fromkeys((*history.names, *block.names)))
     del history.growing
     for run, oid in zip(maps.runs, maps.oids, strict=True):
-        stored = camera.runs.get(run)
-        if stored is None:  # deleted since it was read
+        if run not in camera.runs:  # deleted since it was read
             history.deleted[run] = index + 1
-        elif (None if stored.maps is None else stored.maps._p_oid) != oid:
-            continue  # replaced since: the tail goes on to hold over the block
+        else:
+            record = maps_of(camera, run)
+            if (None if record is None else record._p_oid) != oid:
+                continue  # replaced since: the tail goes on to hold over the block
         if run in history.tail:
             history.tail.remove(run)
 

@@ -64,9 +64,14 @@ def read_names(camera: Camera) -> tuple[str, ...]:
     runs = _tail(camera)
     prefetch(camera, (camera.runs[run] for run in runs))
     for run in runs:
+        try:
+            contents = unpack_contents(camera.runs[run].contents)  # a few KB, unlike the maps
+        except (ValueError, POSKeyError) as error:  # see `map_values`
+            LOG.warning("run %d is left out of the history of pixels: %s", run, error)
+            continue
         names |= dict.fromkeys(
             entry.name
-            for entry in unpack_contents(camera.runs[run].contents)  # a few KB, unlike the maps
+            for entry in contents
             if entry.kind is Kind.PIXEL_MAP and entry.unavailable is None
         )
     return tuple(names)
@@ -144,13 +149,25 @@ def _read_module(record: PixelBlockModule) -> NDArray[np.float32]:
 def _of_tail(camera: Camera, quantities: Sequence[str], pixels: Sequence[int]) -> Part:
     runs = _tail(camera)
     values = {name: np.full((len(pixels), len(runs)), np.nan, np.float32) for name in quantities}
-    prefetch(camera, (camera.runs[run] for run in runs))
-    records = [camera.runs[run].maps for run in runs]
-    prefetch(camera, (record for record in records if record is not None))
-    for column, record in enumerate(records):
-        for name, row in map_values(record, quantities, pixels).items():
-            values[name][:, column] = row
+    # a database that is older than histories has all its runs in the tail: not all maps at once
+    for start in range(0, len(runs), FOLD):
+        some = runs[start : start + FOLD]
+        prefetch(camera, (camera.runs[run] for run in some))
+        records = [maps_of(camera, run) for run in some]
+        prefetch(camera, (record for record in records if record is not None))
+        for column, record in enumerate(records, start):
+            for name, row in map_values(record, quantities, pixels).items():
+                values[name][:, column] = row
     return np.array(runs, np.int64), values
+
+
+def maps_of(camera: Camera, run: int) -> PixelMapsRecord | None:
+    """The maps of a stored run, not read yet; None when it has none, or its own record is lost."""
+    try:
+        return camera.runs[run].maps
+    except POSKeyError as error:  # see `map_values`
+        LOG.warning("run %d is left out of the history of pixels: %s", run, error)
+        return None
 
 
 def map_values(
