@@ -20,8 +20,8 @@ from dqm_app.theme import Theme
 from dqm_app.views.base import Ask, QuantityChoice, View, ViewContext, in_rows
 from dqm_app.views.choices import choices, chosen, plainly, why_missing
 from dqm_app.views.maps import DEFAULTS
-from dqm_app.views.overview import Reference
 from dqm_app.views.pixel_data import auto_words, load_pixels
+from dqm_app.views.reference import REFERENCE, Reference
 from dqm_app.views.waveform_data import load_waveforms, waveforms_of
 from dqm_db.content import Kind, RunHeader
 from dqm_db.errors import RunNotFound
@@ -120,7 +120,7 @@ class CompareView(View):
 
     name: ClassVar[str] = "compare"
     title: ClassVar[str] = "Compare"
-    options: ClassVar[tuple[str, ...]] = ("reference", MODE)
+    options: ClassVar[tuple[str, ...]] = (REFERENCE, MODE)
 
     def __init__(self, context: ViewContext) -> None:
         self._context = context

@@ -17,6 +17,7 @@ from dqm_app.views.base import Ask, QuantityChoice, View, ViewContext
 from dqm_app.views.differences import differences
 from dqm_app.views.judgement import judgement
 from dqm_app.views.key_numbers import RunNumbers, key_numbers, quantities_of_numbers
+from dqm_app.views.reference import REFERENCE, Reference
 from dqm_app.views.thumbnails import COLOURS, thumbnails
 from dqm_db.content import RunHeader
 from dqm_db.errors import RunNotFound
@@ -26,7 +27,6 @@ from dqm_db.records import QuantityEntry
 if TYPE_CHECKING:
     from dqm_db.reader import PixelMaps, Snapshot
 
-REFERENCE = "reference"
 JUDGED = ("verdict", "checked_at")
 """Columns of the catalogue that change when a run is judged again."""
 NEEDED = quantities_of_numbers()
@@ -52,37 +52,6 @@ class OverviewData:
     page: str
     words: str
     codes: NDArray[np.uint8]
-
-
-@dataclass(frozen=True)
-class Reference:
-    """The run to compare with.
-
-    Attributes
-    ----------
-    run : int or None
-    chosen : bool
-        Whether it was asked for, rather than found.
-    problem : str
-        Why it is not the one that was asked for.
-    """
-
-    run: int | None
-    chosen: bool
-    problem: str
-
-    @classmethod
-    def of(cls, ask: Ask) -> Reference:
-        """That of *ask*; the last good run before ours when another one makes no sense."""
-        typed = ask.options.get(REFERENCE, "").strip()
-        automatic = ask.runs.last_good(ask.run)
-        if not typed:
-            return cls(automatic, False, "")
-        if ask.reference == ask.run:
-            return cls(automatic, False, f"Run {ask.run} is the run itself")
-        if str(ask.reference) != typed.lstrip("0"):
-            return cls(automatic, False, f"There is no run “{typed[:20]}” of {ask.runs.name}")
-        return cls(ask.reference, True, "")
 
 
 class OverviewView(View):
