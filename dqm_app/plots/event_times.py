@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
+from dqm_app.plots.numbers import MILLISECONDS
 from dqm_app.plots.tips import tip
-from dqm_app.plots.trigger import MILLISECONDS, UTC_HOVER
+from dqm_app.plots.trigger import UTC_HOVER
 from dqm_app.theme import Theme
 
 

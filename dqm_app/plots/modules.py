@@ -14,10 +14,8 @@ from dqm_app.plots.pixel_numbers import (
     statistics_of,
 )
 from dqm_app.plots.pixels import ABSENT, NO_VALUE, STATE_WORDS, ModuleSpread, PixelValues
-from dqm_db.content import N_PIXELS, PIXELS_PER_MODULE
+from dqm_db.content import N_MODULES, PIXELS_PER_MODULE
 from dqm_db.quantities import describe
-
-N_MODULES = N_PIXELS // PIXELS_PER_MODULE
 
 
 def rolled_up(data: PixelValues) -> PixelValues:

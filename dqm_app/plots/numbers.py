@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 EARLIEST, LATEST = 63_072_000.0, 253_402_300_799.0
 """Unix seconds of 1972, when UTC became what it is, and of the end of 9999."""
+MILLISECONDS = 1000.0
+"""In a second: what Bokeh counts time in."""
 MAD_TO_SIGMA = 1.482602218505602
 """1 / Φ⁻¹(3/4): makes the median absolute deviation the σ of a normal distribution."""
 ROUNDING = 1e-12

@@ -22,6 +22,7 @@ from dqm_app.plots.colours import mixed
 from dqm_app.plots.columns import GAP_NOTES, gaps, opened, put
 from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
+from dqm_app.plots.numbers import MILLISECONDS
 from dqm_app.plots.options import plot_options
 from dqm_app.plots.pixel_numbers import widened
 from dqm_app.plots.run_axis import RunAxes
@@ -29,7 +30,6 @@ from dqm_app.plots.tips import tip
 from dqm_app.theme import Theme
 from dqm_db.content import PIXELS_PER_MODULE
 
-MILLISECONDS = 1000.0
 MANY = 1500
 """Values of which each is drawn smaller."""
 BAND_ALPHA = 0.45

@@ -18,6 +18,7 @@ from dqm_app.plots.options import plot_options
 from dqm_app.plots.pixels import ABSENT, BAD, GOOD, NO_VALUE, STATE_WORDS
 from dqm_app.plots.tips import tip
 from dqm_app.theme import Theme
+from dqm_db.content import PIXELS_PER_MODULE
 
 UNFLAGGED, NOT_MEASURED = 4, 5
 WORDS = (*STATE_WORDS, "has a value; flags not known", "not measured")
@@ -151,7 +152,9 @@ class States:
         if self.state[row] != BAD or not np.isfinite(fraction):
             return ""
         if self.of_module:
-            return f" ({counted(round(fraction * 7), 'pixel')} of 7)"
+            return (
+                f" ({counted(round(fraction * PIXELS_PER_MODULE), 'pixel')} of {PIXELS_PER_MODULE})"
+            )
         return f" (flagged in {100 * fraction:.3g}\N{NO-BREAK SPACE}% of events)"
 
 

@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqm_app.plots.columns import gaps, opened
+from dqm_app.plots.numbers import MAD_TO_SIGMA, MILLISECONDS
 from dqm_app.plots.pixel_numbers import widened
 from dqm_app.verdicts import NOT_JUDGED, words
 
-MILLISECONDS = 1000.0
 SMOOTHED, WINDOWS, LEAST_IN_WINDOW = 60, 120, 15
 """From so many points on the running median is drawn, in so many windows, of at least so many."""
 FAR = 0.6
@@ -159,7 +159,7 @@ class Trend:
                 for status, (low, high) in bands.items()
             ),
             median=median,
-            sigma=1.4826 * float(np.median(np.abs(known - median))),
+            sigma=MAD_TO_SIGMA * float(np.median(np.abs(known - median))),
         )
 
     @property

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.legend import legend
+from dqm_app.plots.numbers import MILLISECONDS
 from dqm_app.plots.options import plot_options
 from dqm_app.plots.tips import tip
 from dqm_app.theme import Theme
 
-MILLISECONDS = 1000.0
 FEWEST = 2
 """Events that make a rate."""
 UTC_HOVER = "@time{%F %H:%M:%S.%3N} UTC"

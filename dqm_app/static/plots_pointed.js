@@ -1,7 +1,7 @@
 // The picked curve under the pointer: its pixel (or module) stands out on the map beside it, and the
 // words about the camera as a whole step back for those about the curve.
 
-const PER_MODULE = 7;
+import { PER_MODULE } from "./address_values.js";
 
 export function pointOut(document_, layout) {
   for (const plot of layout.references()) {

@@ -229,20 +229,18 @@ def _numbers(data: PixelData, run: int) -> list[list[str]]:
     history = data.history
     if history is None:
         return []
-    unit = f" {data.history.unit}" if data.history and data.history.unit else ""
-    numbers = []
+    unit = f" {history.unit}" if history.unit else ""
     rows = history.known()
-    numbers.append(["runs with a value", f"{rows.size:,}"])
-    last = int(rows[-1])
-    numbers.append(
-        ["last", significant(float(history.value[last])) + unit, f"Run {history.run[last]}"]
-    )
-    here = [int(row) for row in rows if history.run[row] == run]
-    if here:
-        numbers.append([f"run {run}", significant(float(history.value[here[0]])) + unit, ""])
-    else:
-        numbers.append([f"run {run}", "no value", ""])
-    return numbers
+
+    def value(row: int) -> str:
+        return significant(float(history.value[row])) + unit
+
+    here = rows[history.run[rows] == run]
+    return [
+        ["runs with a value", f"{rows.size:,}"],
+        ["last", value(rows[-1]), f"Run {history.run[rows[-1]]}"],
+        [f"run {run}", value(here[0]) if here.size else "no value", ""],
+    ]
 
 
 def _steady(data: PixelData) -> str:

@@ -15,6 +15,7 @@ from dqm_app.plots.numbers import counted
 from dqm_app.plots.pixel_history import History
 from dqm_app.plots.pixel_states import States
 from dqm_app.plots.pixels import ABSENT
+from dqm_app.views.by_run import aligned
 from dqm_app.views.pixel_data import all_masks, mask_of
 from dqm_db.content import PIXELS_PER_MODULE
 from dqm_db.quantities import QuantityInfo, describe
@@ -204,18 +205,6 @@ def deviations_of(
         first=columns.first,
         last=columns.last,
     )
-
-
-def aligned(
-    runs: NDArray[np.integer], known: NDArray[np.integer], values: NDArray[np.floating]
-) -> NDArray[np.floating]:
-    """*values* of the runs *known* (ascending), shape (…, known), at *runs*; NaN elsewhere."""
-    if not len(known):
-        return np.full((*values.shape[:-1], len(runs)), np.nan)
-    if np.array_equal(runs, known):
-        return values
-    at = np.minimum(np.searchsorted(known, runs), len(known) - 1)
-    return np.where(known[at] == runs, values[..., at], np.nan)
 
 
 def mean_of(values: NDArray[np.floating]) -> NDArray[np.floating]:

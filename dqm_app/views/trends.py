@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqm_app.catalogues import CameraRuns
-from dqm_app.plots.numbers import alike, counted, significant, utc
-from dqm_app.plots.trend import MILLISECONDS, Trend
+from dqm_app.plots.numbers import MILLISECONDS, alike, counted, significant, utc
+from dqm_app.plots.trend import Trend
 from dqm_app.plots.trend_plot import TrendDistribution, TrendPlot
 from dqm_app.statistics import OF_RUN, StatisticInfo, statistics_of
 from dqm_app.theme import Theme
-from dqm_app.verdicts import words
+from dqm_app.verdicts import NOT_JUDGED, words
 from dqm_app.views.base import REST, Ask, NothingToShow, QuantityChoice, View, ViewContext, laid_out
+from dqm_app.views.by_run import aligned
 from dqm_app.views.choices import plainly
 from dqm_db.content import Kind, RunHeader
 from dqm_db.quantities import describe, known_quantities
@@ -121,8 +122,8 @@ class TrendsView(View):
             runs, values = columns["run"], of_run(ask.runs, shown.statistic.name)
         else:
             runs, values = snapshot.trend(camera, shown.quantity, shown.statistic.name)
-        starts = matched(runs, columns["run"], columns["start"], np.nan)
-        verdicts = matched(runs, columns["run"], columns["verdict"], -1)
+        starts = aligned(runs, columns["run"], columns["start"])
+        verdicts = aligned(runs, columns["run"], columns["verdict"], NOT_JUDGED)
         by_time = ask.options.get("axis") == TIME
         series = snapshot.thresholds(camera)
         bands = (
@@ -245,16 +246,6 @@ def of_run(runs: CameraRuns, name: str) -> NDArray[np.float64]:
     values = columns[name].astype("<f8")
     values[values < 0] = np.nan  # not known
     return values
-
-
-def matched(
-    runs: NDArray[np.integer], known: NDArray[np.integer], values: NDArray, missing: float
-) -> NDArray:
-    """The *values* of *known* runs (ascending) at *runs*, shape (runs,); *missing* at others."""
-    if not len(known):
-        return np.full(len(runs), missing, values.dtype)
-    at = np.minimum(np.searchsorted(known, runs), len(known) - 1)
-    return np.where(known[at] == runs, values[at], missing).astype(values.dtype)
 
 
 def _numbers(data: TrendsData, run: int) -> list[list[str]]:

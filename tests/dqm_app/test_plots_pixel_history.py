@@ -15,7 +15,8 @@ from dqm_app.plots.pixel_history import History, PixelHistoryPlot
 from dqm_app.plots.pixel_states import KEYS, NOT_MEASURED, UNFLAGGED, WORDS, States, StateStrip
 from dqm_app.plots.pixels import ABSENT, BAD, GOOD, NO_VALUE
 from dqm_app.theme import themes
-from dqm_app.views.pixel_history import aligned, mean_of
+from dqm_app.views.by_run import aligned
+from dqm_app.views.pixel_history import mean_of
 
 NAN = np.nan
 LIGHT = themes()["light"]
@@ -230,4 +231,6 @@ def test_values_are_aligned_by_run_and_means_leave_out_what_is_missing():
     values = np.array([[1.0, 2.0, 3.0]])
     assert same(aligned(np.array([1, 2, 4]), np.array([1, 3, 4]), values), [[1.0, NAN, 3.0]])
     assert same(aligned(np.array([9]), np.empty(0, int), np.empty((1, 0))), [[NAN]])
+    verdicts = aligned(np.array([0, 3]), np.array([3, 4]), np.array([2, 0], "i1"), -1)
+    assert (verdicts.dtype, verdicts.tolist()) == (np.int8, [-1, 2])
     assert same(mean_of(np.array([[1.0, NAN, NAN], [3.0, 5.0, NAN]])), [2.0, 5.0, NAN])
