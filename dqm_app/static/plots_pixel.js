@@ -21,7 +21,7 @@ export class Pixel {
     this.levels = LEVELS.map(([level, title]) => {
       const button = element("button", {
         type: "button", click: () => go({ level: level === "pixel" ? undefined : level }),
-        title: level === "module" ? "Mean of the pixels of the module that have a value" : "The pixel itself",
+        title: level === "module" ? "Mean of the good pixels of the module" : "The pixel itself",
       }, [title]);
       button.dataset.level = level;
       return button;

@@ -36,6 +36,11 @@ def all_masks() -> tuple[str, ...]:
     )
 
 
+def counts_bad(info: QuantityInfo) -> bool:
+    """Whether bad pixels count like all others, as they must where badness itself is shown."""
+    return info.section == "Bad pixels"
+
+
 def load_pixels(snapshot: Snapshot, header: RunHeader, quantity: str) -> PixelValues:
     """The map *quantity* of a run that has it, with the mask of its gain and class."""
     maps = snapshot.pixel_maps(header.camera, header.run)
@@ -59,7 +64,7 @@ def pixel_values(
         header.absent_pixels,
         bad_fraction=maps.of(mask) if mask is not None and known_mask else None,
         mask=mask if known_mask else None,
-        count_bad=info.section == "Bad pixels",
+        count_bad=counts_bad(info),
     )
 
 

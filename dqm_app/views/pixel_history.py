@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from dqm_app.catalogues import CameraRuns
 from dqm_app.plots.deviations import Columns, Deviations, distance
 from dqm_app.plots.numbers import counted
+from dqm_app.plots.options import plot_options
 from dqm_app.plots.pixel_history import History
 from dqm_app.plots.pixel_states import States
 from dqm_app.plots.pixels import ABSENT
 from dqm_app.views.by_run import aligned
-from dqm_app.views.pixel_data import all_masks, mask_of
+from dqm_app.views.pixel_data import all_masks, counts_bad, mask_of
 from dqm_db.content import PIXELS_PER_MODULE
 from dqm_db.quantities import QuantityInfo, describe
 
@@ -51,10 +52,6 @@ class Subject:
     def noun(self) -> str:
         """``"Pixel 12"`` or ``"Module 1"``."""
         return f"Module {self.module}" if self.whole_module else f"Pixel {self.pixel}"
-
-    def of(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Own values, shape (runs,), out of those of the module's pixels, (7, runs)."""
-        return mean_of(values) if self.whole_module else values[self.place]
 
 
 @dataclass(frozen=True)
@@ -131,6 +128,14 @@ class OfPixels:
             flags_known=np.nan_to_num([np.zeros(len(runs)), *flag_counts]).max(axis=0) > 0,
         )
 
+    @property
+    def own(self) -> NDArray[np.floating]:
+        """Of the pixel, or the mean of the module as a map of modules has it, shape (runs,)."""
+        if not self.subject.whole_module:
+            return self.values[self.subject.place]
+        judged = mask_of(self.info) is not None
+        return mean_of(good_ones(self.info, self.values, self.fraction if judged else None))
+
     def states(self) -> States:
         """Of the pixel, or of the module, in every run."""
         places = range(PIXELS_PER_MODULE) if self.subject.whole_module else [self.subject.place]
@@ -154,7 +159,7 @@ class OfPixels:
             noun=subject.noun,
             run=self.runs.astype("<i4"),
             start=self.start,
-            value=subject.of(self.values).astype("<f4"),
+            value=self.own.astype("<f4"),
             median=self.median.astype("<f4"),
             sigma=np.where(self.sigma > 0, self.sigma, self.std).astype("<f4"),
             around=self.values[around].astype("<f4"),
@@ -163,7 +168,7 @@ class OfPixels:
 
     def reason(self) -> str | None:
         """Why no value can be drawn; None when there are some."""
-        if np.isfinite(self.subject.of(self.values)).any():
+        if np.isfinite(self.own).any():
             return None
         noun, runs = self.subject.noun, int(self.runs.size)
         measured = int(np.count_nonzero(self.measured))
@@ -187,13 +192,13 @@ def deviations_of(
     wanted = [(name, statistic) for name in names for statistic in statistics]
     of_camera = aligned(runs, *snapshot.trends(camera, wanted))
     columns = Columns.of(runs)
-    rows = [
-        columns.farthest(distance(mean_of(histories[name]), *found))
-        for name, found in zip(
-            names, of_camera.reshape(len(names), len(statistics), -1), strict=True
-        )
-    ]
     infos = [describe(name) for name in names]
+    rows = []
+    for info, found in zip(infos, of_camera.reshape(len(names), len(statistics), -1), strict=True):
+        values = histories[info.name]
+        if subject.whole_module:
+            values = good_ones(info, values, histories.get(mask_of(info) or ""))
+        rows.append(columns.farthest(distance(mean_of(values), *found)))
     table = np.array(rows, "<f4")
     if not np.isfinite(table).any():
         return None
@@ -205,6 +210,20 @@ def deviations_of(
         first=columns.first,
         last=columns.last,
     )
+
+
+def good_ones(
+    info: QuantityInfo, values: NDArray[np.floating], fraction: NDArray[np.floating] | None
+) -> NDArray[np.floating]:
+    """*values* with NaN for bad pixels, as maps of modules leave them out.
+
+    *fraction* is that of the events in which each is flagged, of the shape of *values*; None when
+    the quantity has no bad-pixel mask of its own.
+    """
+    if fraction is None or counts_bad(info):
+        return values
+    with np.errstate(invalid="ignore"):
+        return np.where(fraction > plot_options().bad_fraction, np.nan, values)
 
 
 def mean_of(values: NDArray[np.floating]) -> NDArray[np.floating]:

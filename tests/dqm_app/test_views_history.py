@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from plot_runs import a_context, load_view, same
 from results_files import raw_values, sample_fits
+from run_series import BAD_PIXEL, TEMPERATURE, series_run
 from run_series import RUNS as RUN_SERIES
-from run_series import TEMPERATURE, series_run
 
 from dqm_app.plots.pixels import ABSENT, BAD
 from dqm_app.views import NothingToShow
+from dqm_app.views.maps import MapsView
 from dqm_app.views.pixel import PixelView
+from dqm_app.views.pixel_history import Subject, deviations_of
 from dqm_app.views.trends import RUN, TrendsView
 from dqm_db.checks.judging import Judge
 from dqm_db.settings import DatabaseSettings, load
@@ -154,6 +156,24 @@ def test_a_module_is_the_mean_of_its_pixels(sample_database, samples):
     assert data.history.value[0] == pytest.approx(raw[7:14].mean(), rel=1e-6)
     assert data.history.ids == tuple(range(7, 14))
     assert data.history.noun == "Module 1"
+
+
+@pytest.mark.parametrize("quantity", [CHARGE, FLAGS, TEMPERATURE])
+def test_a_module_has_the_mean_that_the_map_of_modules_shows(tmp_path, quantity):
+    settings = load(DatabaseSettings, db_url=f"file://{tmp_path}/Data.fs", lock_dir=tmp_path)
+    module = BAD_PIXEL // 7
+    with open_writer(settings) as writer:
+        for run in RUN_SERIES:
+            writer.store_run(series_run(run), None)
+        asked = {"pixel": str(BAD_PIXEL), "level": "module"}
+        data = load_view(writer.database, PixelView, 6001, quantity, **asked)
+        for run, value in zip(data.history.run, data.history.value, strict=True):
+            pixels = load_view(writer.database, MapsView, int(run), quantity, level="module").pixels
+            assert value == pytest.approx(pixels.values[7 * module], rel=1e-6)
+        with writer.database.snapshot() as snapshot:
+            found = deviations_of(snapshot, "NectarCAMQM", data.held, Subject(BAD_PIXEL, True))
+    far = np.abs(found.rows[found.names.index(CHARGE)])
+    assert far.max() < 5, "the mean of the module is without its bad pixel"
 
 
 @pytest.mark.parametrize("pixel", ["", "-1", "1855", "1e3", "٣", "9" * 30, "x"])
