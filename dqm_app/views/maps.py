@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -27,9 +27,8 @@ DEFAULTS = (
     "CHARGE-INTEGRATION-IMAGE-ALL-AVERAGE-HIGH-GAIN",
     "CHARGE-INTEGRATION-PED-ALL-AVERAGE-HIGH-GAIN",
 )
-
-
 PIXEL, MODULE = "pixel", "module"
+"""The levels that a view can show."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +38,14 @@ class MapsData:
     quantity: str
     pixels: PixelValues
     note: str = ""
+
+
+def level_of(options: Mapping[str, str]) -> tuple[str, str]:
+    """`PIXEL` or `MODULE`, and what could not be understood of how it was asked for, in words."""
+    level = options.get("level", PIXEL).strip().lower()
+    if level in {PIXEL, MODULE}:
+        return level, ""
+    return PIXEL, f"There is no level “{level[:20]}”; pixels are shown."
 
 
 class MapsView(View):
@@ -76,11 +83,8 @@ class MapsView(View):
         offered = cls.quantities(snapshot.quantities(header.camera, header.run))
         name = chosen(offered, ask.quantity, DEFAULTS)
         pixels = load_pixels(snapshot, header, name)
-        level = ask.options.get("level", PIXEL).strip().lower()
-        if level == MODULE:
-            return MapsData(name, rolled_up(pixels))
-        note = "" if level == PIXEL else f"There is no level “{level[:20]}”; pixels are shown."
-        return MapsData(name, pixels, note)
+        level, note = level_of(ask.options)
+        return MapsData(name, rolled_up(pixels) if level == MODULE else pixels, note)
 
     def update(self, data: MapsData) -> None:
         """Show the map in all three figures."""

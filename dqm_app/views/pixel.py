@@ -12,7 +12,7 @@ from dqm_app.plots.pixel_history import History, PixelHistoryPlot
 from dqm_app.plots.pixel_states import KEYS, WORDS, States, StateStrip
 from dqm_app.theme import Theme
 from dqm_app.views.base import Ask, NothingToShow, QuantityChoice, View, ViewContext, stacked
-from dqm_app.views.maps import DEFAULTS
+from dqm_app.views.maps import DEFAULTS, MODULE, PIXEL, level_of
 from dqm_app.views.pixel_history import OfPixels, Subject, deviations_of
 from dqm_db.content import N_PIXELS, PIXELS_PER_MODULE, Kind, RunHeader
 from dqm_db.quantities import describe, known_quantities
@@ -21,10 +21,10 @@ from dqm_db.records import QuantityEntry
 if TYPE_CHECKING:
     from dqm_db.reader import Snapshot
 
-MODULE = "module"
 LISTED = 200
 """Most changes of state that are listed."""
 NO_PIXEL = "Which pixel? Type its number, or m and a module, above; or pick one in a camera map."
+NO_SUCH_PIXEL = f"There is no pixel “{{}}”: they are 0–{N_PIXELS - 1}."
 NO_HISTORY = (
     "There is no history of single pixels of {camera} yet: it is made when runs are stored, "
     "and for runs that were stored before by `dqm rebuild-trends`."
@@ -50,6 +50,8 @@ class PixelData:
     states : States or None
     serial : int
         Which state of the catalogue it was read for.
+    note : str
+        What could not be understood of how it was asked for.
     """
 
     quantity: str
@@ -62,6 +64,7 @@ class PixelData:
     states: States | None
     reason: str | None
     serial: int
+    note: str = ""
 
     @property
     def whose(self) -> Hashable:
@@ -138,6 +141,7 @@ class PixelView(View):
             states=states,
             reason=reason,
             serial=ask.runs.serial,
+            note=_misread(ask.options),
         )
 
     def update(self, data: PixelData) -> None:
@@ -197,10 +201,11 @@ class PixelView(View):
             title=data.title,
             description=data.description,
             numbers=_numbers(data, run),
+            note=data.note,
             pixel={
                 "pixel": None if subject is None else subject.pixel,
                 "module": None if subject is None else subject.module,
-                "level": "module" if subject is not None and subject.whole_module else "pixel",
+                "level": MODULE if subject is not None and subject.whole_module else PIXEL,
                 "last": N_PIXELS - 1,
                 "perModule": PIXELS_PER_MODULE,
                 "noun": "" if subject is None else subject.noun,
@@ -222,7 +227,15 @@ def asked_for(options: Mapping[str, str]) -> Subject | None:
     text = options.get("pixel", "").strip()
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and int(text) < N_PIXELS):
         return None
-    return Subject(int(text), options.get("level") == MODULE)
+    return Subject(int(text), level_of(options)[0] == MODULE)
+
+
+def _misread(options: Mapping[str, str]) -> str:
+    """What is asked for and does not exist, in words."""
+    pixel = options.get("pixel", "").strip()
+    missing = pixel and asked_for(options) is None
+    _, note = level_of(options)
+    return " ".join(filter(None, [NO_SUCH_PIXEL.format(pixel[:20]) if missing else "", note]))
 
 
 def _numbers(data: PixelData, run: int) -> list[list[str]]:

@@ -34,6 +34,7 @@ PREFERRED = (
     "CHARGE-INTEGRATION-IMAGE-ALL-AVERAGE-HIGH-GAIN",
 )
 TIME = "time"
+AXES = ("run", TIME)
 BESIDE = "minmax(90px, 15%)"
 """Width of the histogram."""
 
@@ -64,6 +65,8 @@ class TrendsData:
         How many of the drawn runs have which status.
     missing, undated : int
         Runs without a value, and, over time, runs with one that have no start.
+    camera, note : str
+        ``note`` says what could not be understood of how it was asked for.
     """
 
     quantity: str
@@ -75,6 +78,8 @@ class TrendsData:
     missing: int
     undated: int
     last: tuple[int, float] | None
+    camera: str
+    note: str = ""
 
 
 class TrendsView(View):
@@ -160,6 +165,8 @@ class TrendsView(View):
             missing=int(len(runs) - rows.size),
             undated=undated,
             last=(int(runs[rows[-1]]), float(values[rows[-1]])) if rows.size else None,
+            camera=camera,
+            note=_misread(ask, shown),
         )
 
     def update(self, data: TrendsData) -> None:
@@ -184,6 +191,7 @@ class TrendsView(View):
             title=shown.title,
             description=shown.description,
             numbers=_numbers(data, run),
+            note=data.note,
             trend={
                 "statistics": [[info.name, info.title] for info in shown.statistics],
                 "statistic": shown.statistic.name,
@@ -236,6 +244,18 @@ def available(
     info = next(info for info in infos if info.name == chosen)
     unit = about.unit if info.unit is None else info.unit
     return Available(quantity, about.title, about.description, info, unit, tuple(infos))
+
+
+def _misread(ask: Ask, shown: Available) -> str:
+    """What is asked for and does not exist, in words."""
+    statistic, axis = ask.options.get("statistic", ""), ask.options.get("axis", "")
+    notes = []
+    if statistic not in {"", *(info.name for info in shown.statistics)}:
+        instead = _lower(shown.statistic.title)
+        notes.append(f"There is no statistic “{statistic[:20]}” of this; the {instead} is shown.")
+    if axis not in {"", *AXES}:
+        notes.append(f"There is no axis “{axis[:20]}”; run numbers are shown.")
+    return " ".join(notes)
 
 
 def of_run(runs: CameraRuns, name: str) -> NDArray[np.float64]:

@@ -75,13 +75,17 @@ def test_every_statistic_can_be_chosen_and_nonsense_shows_the_default(sample_dat
     data = load_view(sample_database, TrendsView, 6001, CHARGE, statistic="<script>", axis="x")
     assert data.shown.statistic.name == "mean"
     assert not data.by_time
+    assert data.note == (
+        "There is no statistic “<script>” of this; the mean of the pixels is shown. "
+        "There is no axis “x”; run numbers are shown."
+    )
     names = [info.name for info in data.shown.statistics]
     assert {"mean", "sigma", "outliers"} <= set(names)
     assert "bad" not in names
     for name in names:
         found = load_view(sample_database, TrendsView, 6001, CHARGE, statistic=name, axis="time")
         assert found.shown.statistic.name == name
-        assert found.by_time
+        assert (found.by_time, found.note) == (True, "")
         assert found.shown.statistic.title in found.trend.label
 
 
@@ -156,6 +160,10 @@ def test_a_module_is_the_mean_of_its_pixels(sample_database, samples):
     assert data.history.value[0] == pytest.approx(raw[7:14].mean(), rel=1e-6)
     assert data.history.ids == tuple(range(7, 14))
     assert data.history.noun == "Module 1"
+    asked = {"pixel": "12", "level": "camera"}
+    data = load_view(sample_database, PixelView, 6001, CHARGE, **asked)
+    assert data.history.noun == "Pixel 12"
+    assert data.note == "There is no level “camera”; pixels are shown."
 
 
 @pytest.mark.parametrize("quantity", [CHARGE, FLAGS, TEMPERATURE])
@@ -186,6 +194,8 @@ def test_a_pixel_that_does_not_exist_is_asked_for_in_words(sample_database, pixe
     view.update(data)
     view.locate(6001)
     assert told(view)["pixel"]["pixel"] is None
+    note = f"There is no pixel “{pixel[:20]}”: they are 0–1854."
+    assert told(view)["note"] == (note if pixel else "")
     assert fetches.waiting == {}
 
 
