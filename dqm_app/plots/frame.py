@@ -213,6 +213,7 @@ class PlotFrame(ABC):
         y: tuple[float, float] | None = None,
         *,
         least: float = 0.0,
+        keep: str = "",
     ) -> None:
         """Show these data coordinates, also after a reset; no zoom leaves them.
 
@@ -224,18 +225,28 @@ class PlotFrame(ABC):
             Bottom and top edge; None leaves them.
         least : float
             Horizontal width below which zooming stops; numerical limits hold in any case.
+        keep : str
+            ``"x"``, ``"y"`` or both: the user may have zoomed in, which is kept as far as it lies
+            within these coordinates.
         """
-        for axis, limits, width in ((self.figure.x_range, x, least), (self.figure.y_range, y, 0.0)):
+        for name, axis, limits, width in (
+            ("x", self.figure.x_range, x, least),
+            ("y", self.figure.y_range, y, 0.0),
+        ):
             if limits is not None:
-                start, end = limits
+                whole_start, whole_end = limits
+                least_width = max(width, narrowest(whole_start, whole_end))
+                start, end = (
+                    _zoomed(axis, limits, least_width) if name in keep else None
+                ) or limits
                 # in this order: the browser takes no edge beyond the bounds that it knows
                 axis.update(
                     bounds=None if axis is self.y_range and self._zoom == "width" else limits,
                     start=start,
                     end=end,
-                    reset_start=start,
-                    reset_end=end,
-                    min_interval=max(width, narrowest(start, end)),
+                    reset_start=whole_start,
+                    reset_end=whole_end,
+                    min_interval=least_width,
                 )
 
     def show_height(self, y: tuple[float, float]) -> None:
@@ -279,6 +290,14 @@ class PlotFrame(ABC):
 def narrowest(start: float, end: float) -> float:
     """The least width to which a range from *start* to *end* can be zoomed."""
     return max(NARROWEST * abs(end - start), RESOLUTION * max(abs(start), abs(end)))
+
+
+def _zoomed(axis: Any, limits: tuple[float, float], least: float) -> tuple[float, float] | None:
+    """What of *limits* a range was zoomed to; None when it shows all, or nothing of them."""
+    if axis.reset_start is None or (axis.start, axis.end) == (axis.reset_start, axis.reset_end):
+        return None
+    start, end = max(float(axis.start), limits[0]), min(float(axis.end), limits[1])
+    return (start, end) if end - start >= 0.999 * least else None
 
 
 def _scale(spec: AxisSpec) -> LinearScale | LogScale:

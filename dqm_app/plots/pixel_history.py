@@ -152,8 +152,8 @@ class PixelHistoryPlot(PlotFrame):
         self.around_hover.renderers = list(self.around)
         self.restyle(theme)
 
-    def update(self, data: History) -> None:
-        """Show all runs of *data*."""
+    def update(self, data: History, *, keep: str = "") -> None:
+        """Show all runs of *data*; *keep* says of which axes a zoom stays, see `show_range`."""
         at = gaps(data.run)
         others = {
             key: opened(values, at) for key, values in zip(self._others, data.around, strict=False)
@@ -211,9 +211,11 @@ class PixelHistoryPlot(PlotFrame):
         self.offer(
             "Values over runs", Table(self.source, columns), notes=GAP_NOTES if at.size else ()
         )
-        if data.run.size:
-            x = widened((float(data.run[0]), float(data.run[-1])), 0.02)
-            self.show_range(x=x, y=data.height(), least=4.0)
+        self.show_range(y=data.height(), keep=keep)
+
+    def show_runs(self, first: int, last: int, *, keep: str = "") -> None:
+        """Show these runs, also in the plots below, which may have values that this one has not."""
+        self.show_range(x=widened((first, last), 0.02), least=4.0, keep=keep)
 
     def locate(self, run: int | None) -> None:
         """Mark *run*; None takes the mark away."""

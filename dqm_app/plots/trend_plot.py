@@ -125,8 +125,8 @@ class TrendPlot(PlotFrame):
         self._data: Trend | None = None
         self.restyle(theme)
 
-    def update(self, data: Trend) -> None:
-        """Show all of *data*."""
+    def update(self, data: Trend, *, keep: str = "") -> None:
+        """Show all of *data*; *keep* says of which axes a zoom stays, see `show_range`."""
         self._data = data
         put(
             self.source,
@@ -166,7 +166,7 @@ class TrendPlot(PlotFrame):
         known = data.position[np.isfinite(data.value)]
         x = widened((float(known.min()), float(known.max())), 0.02)
         y = data.height()
-        self.show_range(x=x, y=y, least=0.0 if data.by_time else 4.0)
+        self.show_range(x=x, y=y, least=0.0 if data.by_time else 4.0, keep=keep)
         self._show_limits(data, x, y)
 
     def locate(self, run: int) -> bool:

@@ -45,7 +45,7 @@ export class Trends {
       "aria-label": "Statistic", change: () => go({ statistic: this.statistic.value }),
     });
     this.axes = AXES.map(([axis, title]) => {
-      const button = element("button", { type: "button", click: () => go({ axis }) }, [title]);
+      const button = element("button", { type: "button", click: () => go({ axis, zoom: undefined }) }, [title]);
       button.dataset.axis = axis;
       return button;
     });

@@ -1,7 +1,7 @@
 // Zooming that always ends somewhere and can always be left: the least width of each range is kept,
 // a double click shows everything again, and so does a button that is there while something is zoomed.
 
-// Where one range says it all, the rest following from it, the address has it.
+// Of plots over events, times or runs the address has the horizontal range.
 
 import { arrivals, note, pending, wanted } from "./address.js";
 import { formatSpan, parseSpan, rounded } from "./address_values.js";
@@ -9,7 +9,10 @@ import { listen } from "./bridge.js";
 import { element } from "./html.js";
 
 const REST_MS = 300; // browsers count changes of the address: it is told where zooming came to rest
-const KEEPERS = new Map([["figures-timelines", "timelines-plot"], ["figures-trigger", "trigger-times"]]);
+const KEEPERS = new Map([
+  ["figures-timelines", "timelines-plot"], ["figures-trigger", "trigger-times"],
+  ["figures-trends", "trends-plot"], ["figures-pixel", "pixel-history"],
+]);
 
 export class Zoom {
   constructor(layout) {

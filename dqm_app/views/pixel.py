@@ -48,6 +48,8 @@ class PixelData:
     history : History or None
         None when no value can be drawn; ``reason`` says why then.
     states : States or None
+    span : tuple of int or None
+        First and last run of the camera; None when all have been deleted.
     serial : int
         Which state of the catalogue it was read for.
     note : str
@@ -63,8 +65,16 @@ class PixelData:
     history: History | None
     states: States | None
     reason: str | None
+    span: tuple[int, int] | None
     serial: int
     note: str = ""
+
+    def alike(self, other: PixelData | None) -> str:
+        """Which axes have the same meaning in *other*, e.g. ``"x"``."""
+        if other is None or other.camera != self.camera:
+            return ""
+        same = (other.quantity, other.subject) == (self.quantity, self.subject)
+        return "xy" if same else "x"
 
     @property
     def whose(self) -> Hashable:
@@ -121,6 +131,7 @@ class PixelView(View):
             quantity = next((name for name in (*DEFAULTS, *held) if name in held), held[0])
         info = describe(quantity)
         subject = asked_for(ask.options)
+        runs = ask.runs.columns["run"]
         history = states = None
         reason: str | None = NO_PIXEL
         if subject is not None and quantity not in held:
@@ -140,16 +151,23 @@ class PixelView(View):
             history=history if reason is None else None,
             states=states,
             reason=reason,
+            span=(int(runs[0]), int(runs[-1])) if len(runs) else None,
             serial=ask.runs.serial,
             note=_misread(ask.options),
         )
 
     def update(self, data: PixelData) -> None:
-        """Show one quantity, and ask for all of them unless they are shown."""
-        self._data = data
+        """Show one quantity, and ask for all of them unless they are shown.
+
+        What is zoomed to stays where it means the same as before.
+        """
+        before, self._data = self._data, data
         self.plot.explain(data.reason)
+        keep = data.alike(before)
+        if data.span is not None:
+            self.plot.show_runs(*data.span, keep=keep)
         if data.history is not None:
-            self.plot.update(data.history)
+            self.plot.update(data.history, keep=keep)
         self.strip.explain(None if data.states is not None else " ")
         if data.states is not None:
             self.strip.update(data.states)

@@ -81,6 +81,13 @@ class TrendsData:
     camera: str
     note: str = ""
 
+    def alike(self, other: TrendsData | None) -> str:
+        """Which axes have the same meaning in *other*, e.g. ``"x"``."""
+        if other is None or (other.camera, other.by_time) != (self.camera, self.by_time):
+            return ""
+        same = (other.quantity, other.shown.statistic) == (self.quantity, self.shown.statistic)
+        return "xy" if same else "x"
+
 
 class TrendsView(View):
     """A statistic against run number or start time, and the distribution of its values."""
@@ -170,12 +177,12 @@ class TrendsView(View):
         )
 
     def update(self, data: TrendsData) -> None:
-        """Show all runs."""
-        self._data = data
+        """Show all runs; what is zoomed to stays where it means the same as before."""
+        before, self._data = self._data, data
         for plot in (self.plot, self.distribution):
             plot.explain(data.reason)
         if data.trend is not None:
-            self.plot.update(data.trend)
+            self.plot.update(data.trend, keep=data.alike(before))
             self.distribution.update(data.trend)
 
     def locate(self, run: int) -> None:

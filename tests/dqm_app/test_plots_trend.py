@@ -153,6 +153,27 @@ def test_only_changed_columns_are_put_and_other_lengths_replace_all():
     assert source.data["x"].size == 0
 
 
+def test_what_is_zoomed_to_stays_as_far_as_it_is_there():
+    plot = TrendPlot("t", themes()["light"])
+    span = lambda: (plot.x_range.start, plot.x_range.end)  # noqa: E731
+    plot.update(a_trend(np.arange(100.0)), keep="xy")
+    whole, height = span(), (plot.y_range.start, plot.y_range.end)
+    assert whole == (plot.x_range.reset_start, plot.x_range.reset_end)
+    plot.x_range.update(start=6050.0, end=6090.0)
+    plot.y_range.update(start=10.0, end=20.0)
+    plot.update(a_trend(np.arange(110.0)), keep="x")  # runs have arrived, another quantity
+    assert span() == (6050.0, 6090.0)
+    assert plot.x_range.reset_end > whole[1]
+    assert plot.y_range.start < height[0]
+    plot.update(a_trend(np.arange(70.0)), keep="x")
+    assert span() == (6050.0, plot.x_range.reset_end)
+    plot.update(a_trend(np.arange(30.0)), keep="x")
+    assert span() == (plot.x_range.reset_start, plot.x_range.reset_end)
+    plot.x_range.update(start=6005.0, end=6015.0)
+    plot.update(a_trend(np.arange(30.0)))
+    assert span() == (plot.x_range.reset_start, plot.x_range.reset_end)
+
+
 def test_breaks():
     assert gaps(np.array([1, 2, 3, 50, 51])).tolist() == [3]
     assert gaps(np.array([5])).size == gaps(np.empty(0)).size == 0

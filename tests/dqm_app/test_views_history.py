@@ -250,9 +250,14 @@ def test_a_quantity_that_was_never_measured_says_so(sample_database):
     with sample_database.snapshot() as snapshot:
         held = snapshot.pixel_history_names("NectarCAMQM")
     never = [c.name for c in PixelView.quantities(()) if c.name not in held]
+    assert never
     for name in never:
         data = load_view(sample_database, PixelView, 6001, name, pixel="1")
         assert "was never measured by NectarCAMQM" in data.reason
+        view = PixelView(a_context(sample_database)[0])
+        view.update(data)
+        shown = view.strips.x_range  # what there is of other quantities has to be in sight
+        assert shown.start < RUNS[0] < RUNS[-1] < shown.end
         assert data.states is None
 
 

@@ -140,6 +140,21 @@ def test_pixels_and_modules_are_typed_and_stepped_through(browser, dashboard):
         assert page.errors == []
 
 
+def test_a_zoom_stays_for_other_quantities_and_pixels(browser, dashboard):
+    ends = "return [model('pixel-history').x_range.start, model('pixel-history').x_range.end]"
+    in_address = 'location.search.includes("zoom=6003..6011")'
+    with pixel_page(browser, dashboard, BAD_PIXEL) as page:
+        page.run('model("pixel-history").x_range.setv({ start: 6003, end: 6011 })')
+        page.wait_for(in_address)
+        page.press(".")
+        page.page.click("[aria-label='Next pixel']")
+        page.settled().wait_for(in_address)
+        assert page.run(ends) == [6003, 6011]
+        with Plots(browser, page.page.url) as other:
+            assert other.run(ends) == [6003, 6011]
+        assert page.errors == []
+
+
 def test_another_run_only_moves_the_mark_and_nonsense_asks_which_pixel(browser, dashboard):
     with pixel_page(browser, dashboard, 12) as page:
         page.wait_for(ALL_THERE)

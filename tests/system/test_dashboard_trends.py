@@ -92,6 +92,31 @@ def test_another_run_only_moves_the_mark(browser, dashboard):
         assert page.settled().address["run"] == "6011"
 
 
+def test_a_zoom_stays_for_another_quantity_and_is_in_the_address(browser, dashboard):
+    ends = "return [model('trends-plot').x_range.start, model('trends-plot').x_range.end]"
+    in_address = 'location.search.includes("zoom=6005..6012")'
+    with opened(browser, dashboard, "trends", 6010, quantity=CHARGE) as page:
+        page.run('model("trends-plot").x_range.setv({ start: 6005, end: 6012 })')
+        page.wait_for(in_address)
+        page.page.select_option("#quantity", PEDESTAL)
+        page.settled().wait_for(in_address)
+        assert page.run(ends) == [6005, 6012]
+        page.press("]")
+        page.wait_for(in_address)
+        with Plots(browser, page.page.url) as other:
+            assert other.run(ends) == [6005, 6012]
+            assert other.column(POINTS, "run").tolist() == list(RUNS)
+        click_point(page, 6008)
+        page.wait_for_run(6008)
+        page.page.go_back()
+        page.wait_for('new URLSearchParams(location.search).get("view") === "trends"')
+        assert page.settled().run(ends) == [6005, 6012]
+        page.page.click("#toolbar-trends [data-axis=time]")
+        page.settled().wait_for('!location.search.includes("zoom")')
+        assert page["#toolbar-trends button.whole"].is_hidden()
+        assert page.errors == []
+
+
 def test_runs_without_the_value_are_counted(browser, dashboard):
     with opened(browser, dashboard, "trends", NO_PEDESTALS, quantity=PEDESTAL) as page:
         told = page.told("trends")
