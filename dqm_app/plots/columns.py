@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 
 GAP_STEPS = 20.0
 """A line over runs is broken where two neighbours are further apart than so many usual steps."""
-GAP_NOTES = ("A line of only a run breaks the curve: the run before it is far away.",)
-"""For those who save a plot with such breaks."""
 
 
 def put(source: ColumnDataSource, columns: Mapping[str, NDArray | list]) -> None:
@@ -41,6 +39,11 @@ def gaps(positions: NDArray[np.floating | np.integer]) -> NDArray[np.intp]:
 def opened(values: NDArray, at: NDArray[np.intp], *, repeat: bool = False) -> NDArray:
     """*values* with a row more before each of *at*: NaN, or the row that follows (*repeat*)."""
     return np.insert(values, at, values[at] if repeat else np.nan)
+
+
+def breaks(at: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Which rows of its result `opened` has put in."""
+    return at + np.arange(at.size)
 
 
 def _same(old: object, new: NDArray | list) -> bool:

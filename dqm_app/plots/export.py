@@ -52,11 +52,14 @@ class Table:
         In the order of the file; those of the source that only serve the drawing are left out.
     title : str
         What it holds, where a plot has several, e.g. ``"picked pixels"``; else empty.
+    skip : sequence of int
+        Rows that only serve the drawing, such as breaks in a line.
     """
 
     source: ColumnDataSource
     columns: Sequence[Column]
     title: str = ""
+    skip: Sequence[int] = ()
 
 
 def offered(
@@ -83,6 +86,7 @@ def offered(
             {
                 "source": table.source.id,
                 "title": table.title,
+                "skip": list(table.skip),
                 "columns": [
                     [column.key, column.name, column.unit, column.kind, *_places(column)]
                     for column in table.columns

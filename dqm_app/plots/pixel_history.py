@@ -19,7 +19,7 @@ from bokeh.models.annotations import Span
 from numpy.typing import NDArray
 
 from dqm_app.plots.colours import mixed
-from dqm_app.plots.columns import GAP_NOTES, gaps, opened, put
+from dqm_app.plots.columns import breaks, gaps, opened, put
 from dqm_app.plots.export import Column, Table
 from dqm_app.plots.frame import AxisSpec, PlotFrame
 from dqm_app.plots.numbers import MILLISECONDS
@@ -208,9 +208,7 @@ class PixelHistoryPlot(PlotFrame):
                 for key, pixel in zip(others, data.ids, strict=True)
             ),
         ]
-        self.offer(
-            "Values over runs", Table(self.source, columns), notes=GAP_NOTES if at.size else ()
-        )
+        self.offer("Values over runs", Table(self.source, columns, skip=breaks(at).tolist()))
         self.show_range(y=data.height(), keep=keep)
 
     def show_runs(self, first: int, last: int, *, keep: str = "") -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from dqm_app.plots.columns import gaps, opened
+from dqm_app.plots.columns import breaks, gaps, opened
 from dqm_app.plots.numbers import MAD_TO_SIGMA, MILLISECONDS
 from dqm_app.plots.pixel_numbers import widened
 from dqm_app.verdicts import NOT_JUDGED, words
@@ -83,6 +83,8 @@ class Trend:
         NaN: the run has none, or the line is broken here.
     verdict : list of str, length points
         Words of the verdicts of the runs.
+    breaks : ndarray of intp
+        The points that are none, but break the line.
     limits : tuple of Limits
     median : float
         Of all values.
@@ -98,6 +100,7 @@ class Trend:
     time: NDArray[np.float64]
     value: NDArray[np.float64]
     verdict: list[str]
+    breaks: NDArray[np.intp]
     limits: tuple[Limits, ...]
     median: float
     sigma: float
@@ -154,6 +157,7 @@ class Trend:
             time=opened(starts[order] * MILLISECONDS, at, repeat=True),
             value=opened(values[order].astype("<f8"), at),
             verdict=names,
+            breaks=breaks(at),
             limits=tuple(
                 Limits.of(status, positions, low[order], high[order])
                 for status, (low, high) in bands.items()

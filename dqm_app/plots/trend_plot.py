@@ -22,8 +22,8 @@ from bokeh.models.transforms import Transform
 from bokeh.transform import factor_mark
 from numpy.typing import NDArray
 
-from dqm_app.plots.columns import GAP_NOTES, gaps, put
-from dqm_app.plots.export import Column, Table
+from dqm_app.plots.columns import put
+from dqm_app.plots.export import Column, ColumnKind, Table
 from dqm_app.plots.frame import TOP, AxisSpec, PlotFrame
 from dqm_app.plots.numbers import counted
 from dqm_app.plots.options import plot_options
@@ -43,6 +43,8 @@ MARKERS: Mapping[str, str] = {
     "none": "circle",
 }
 """Shape of a point by the key of its verdict; ``static/plots_trends.js`` names the same."""
+EDGE = ("left", "right", "at", "first", "last", "side")
+"""Columns of an edge: as it is drawn, then as it is saved."""
 EDGES = {"info": "dotted", "warning": "dashed", "bad": "solid"}
 """How the edges of the zones are drawn."""
 HOLLOW = ("unknown", "none")
@@ -83,7 +85,7 @@ class TrendPlot(PlotFrame):
         self._zones: dict[str, tuple[ColumnDataSource, Any, ColumnDataSource, Any]] = {}
         for key, dash in EDGES.items():
             zone = ColumnDataSource(data={"left": [], "right": [], "bottom": [], "top": []})
-            edge = ColumnDataSource(name=f"{name}-{key}", data={"left": [], "right": [], "at": []})
+            edge = ColumnDataSource(name=f"{name}-{key}", data={column: [] for column in EDGE})
             quads = self.add(
                 Quad(
                     left="left", right="right", bottom="bottom", top="top",
@@ -161,13 +163,16 @@ class TrendPlot(PlotFrame):
             Column("value", data.label.partition(" [")[0].lower(), data.unit),
             Column("verdict", "verdict of the run"),
         ]
-        notes = GAP_NOTES if gaps(data.position).size else ()
-        self.offer("Trend", Table(self.source, columns), notes=notes)
         known = data.position[np.isfinite(data.value)]
-        x = widened((float(known.min()), float(known.max())), 0.02)
-        y = data.height()
+        span = float(known.min()), float(known.max())
+        x, y = widened(span, 0.02), data.height()
         self.show_range(x=x, y=y, least=0.0 if data.by_time else 4.0, keep=keep)
-        self._show_limits(data, x, y)
+        self._show_limits(data, span, x, y)
+        self.offer(
+            "Trend",
+            Table(self.source, columns, skip=data.breaks.tolist()),
+            *self._limit_tables(data),
+        )
 
     def locate(self, run: int) -> bool:
         """Mark *run*; whether it has a value here."""
@@ -197,25 +202,53 @@ class TrendPlot(PlotFrame):
             quads.glyph.fill_color = theme[f"status_{key}"]
             lines.glyph.line_color = theme[f"status_{key}"]
 
-    def _show_limits(self, data: Trend, x: tuple[float, float], y: tuple[float, float]) -> None:
+    def _show_limits(
+        self,
+        data: Trend,
+        span: tuple[float, float],
+        x: tuple[float, float],
+        y: tuple[float, float],
+    ) -> None:
+        """Draw them from edge to edge of the plot; *span* is from the first run to the last."""
         by_key = {words()[limits.status].key: limits for limits in data.limits}
         for key, (zone, _, edge, _) in self._zones.items():
             limits = by_key.get(key)
             quads: list[tuple[float, ...]] = []
             lines: list[tuple[float, ...]] = []
+            sides: list[str] = []
             if limits is not None:
                 starts, ends = np.maximum(limits.start, x[0]), np.minimum(limits.end, x[1])
-                for left, right, low, high in zip(
-                    starts, ends, limits.low, limits.high, strict=True
+                firsts, lasts = np.maximum(limits.start, span[0]), np.minimum(limits.end, span[1])
+                if not data.by_time:  # stretches meet between two runs
+                    firsts, lasts = np.ceil(firsts), np.floor(lasts)
+                for left, right, first, last, low, high in zip(
+                    starts, ends, firsts, lasts, limits.low, limits.high, strict=True
                 ):
                     if np.isfinite(low):
                         quads.append((left, right, y[0], max(low, y[0])))
-                        lines.append((left, right, low))
+                        lines.append((left, right, low, first, last))
+                        sides.append("below")
                     if np.isfinite(high):
                         quads.append((left, right, min(high, y[1]), y[1]))
-                        lines.append((left, right, high))
+                        lines.append((left, right, high, first, last))
+                        sides.append("above")
             put(zone, _table(quads, ("left", "right", "bottom", "top")))
-            put(edge, _table(lines, ("left", "right", "at")))
+            put(edge, {**_table(lines, EDGE[:-1]), EDGE[-1]: sides})
+
+    def _limit_tables(self, data: Trend) -> list[Table]:
+        noun = "time" if data.by_time else "run"
+        kind: ColumnKind = "utc" if data.by_time else "plain"
+        tables = []
+        for limits in sorted(data.limits, key=lambda one: -one.status):
+            wording = words()[limits.status]
+            columns = [
+                Column("first", f"from {noun}", kind=kind),
+                Column("last", f"to {noun}", kind=kind),
+                Column("side", "values"),
+                Column("at", f"limit of {wording.word}", data.unit),
+            ]
+            tables.append(Table(self._zones[wording.key][2], columns, f"limits of {wording.word}"))
+        return tables
 
 
 class TrendDistribution(PlotFrame):

@@ -21,13 +21,16 @@ export function save(name, blob) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000); // the browser reads it after the click
 }
 
-/** Header and rows of `columns` ([key, name, unit, kind], see dqm_app/plots/export.py) of a source. */
-export function tabled(data, columns) {
+/** Header and rows of `columns` ([key, name, unit, kind], see dqm_app/plots/export.py) of a source,
+ * but for its rows `skip`. */
+export function tabled(data, columns, skip = []) {
   const header = columns.flatMap(([, name, unit, kind]) => (kind === "utc"
     ? [`${name} [UTC]`, `${name} [s since 1970]`] : [unit ? `${name} [${unit}]` : name]));
   const held = columns.map(([key, , , kind, start, step]) => ({ kind, start, step, values: data[key] ?? data.get?.(key) }));
   const rows = [];
+  const left = new Set(skip);
   for (let at = 0; at < held[0].values.length; at += 1) {
+    if (left.has(at)) continue;
     const list = held.find(({ kind }) => kind === "list");
     const lines = list === undefined ? 1 : list.values[at].length;
     for (let line = 0; line < lines; line += 1) {

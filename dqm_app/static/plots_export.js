@@ -65,9 +65,9 @@ class Saving {
     for (const [plot, table] of this.files) this.table(plot, table);
   }
 
-  table(plot, { source, title, columns }) {
+  table(plot, { source, title, columns, skip }) {
     const { data } = this.document.get_model_by_id(source);
-    const [header, rows] = tabled(data, columns);
+    const [header, rows] = tabled(data, columns, skip);
     download(`${this.name(plot, title)}.csv`, header, rows, this.comments(plot, title));
   }
 
@@ -78,6 +78,7 @@ class Saving {
       shown.camera,
       this.ofRun ? `run ${shown.run}` : null,
       one === null ? document.querySelector(`[data-view="${this.view}"]`).textContent : one.title,
+      this.info.about,
       quantity,
       ...(one?.notes ?? []),
       `saved ${now()}`,
@@ -95,7 +96,8 @@ class Saving {
 
   name(plot, part = "") {
     const figure = plot?.model.name?.replace(new RegExp(`^${this.view}-`), "");
-    return [shown.camera, this.ofRun ? `Run${shown.run}` : null, this.view, this.quantity(plot), figure, part]
+    const run = this.ofRun ? `Run${shown.run}` : null;
+    return [shown.camera, run, this.view, this.quantity(plot), this.info.about, figure, part]
       .filter(Boolean).map((word) => word.replace(/[^\w.-]+/g, "-")).join("_");
   }
 
@@ -108,6 +110,7 @@ class Saving {
       camera: shown.camera,
       run: this.ofRun ? shown.run : null,
       quantity,
+      about: this.info.about,
       description: quantity === this.info.quantity ? this.info.description : null,
       note: this.info.note,
       "picked pixels": formatPixels([...this.document.get_model_by_name("picked-pixels")?.indices ?? []].sort((a, b) => a - b)),

@@ -180,7 +180,11 @@ class View(ABC):
         """Tell a view of a camera which run the page is at; called after every `update`, too."""
 
     def say(self, **info: Any) -> None:
-        """Tell the page what to write into the view's toolbar; values must be JSON."""
+        """Tell the page what to write into the view's toolbar; values must be JSON.
+
+        ``about`` names in one or two words what is shown beside run and quantity: files that are
+        saved are called so.
+        """
         self.root.tags = [{"view": self.name, "ofRun": self.of_run, **info}]
 
 

@@ -220,6 +220,7 @@ class PixelView(View):
             description=data.description,
             numbers=_numbers(data, run),
             note=data.note,
+            about=None if subject is None else subject.noun,
             pixel={
                 "pixel": None if subject is None else subject.pixel,
                 "module": None if subject is None else subject.module,

@@ -199,6 +199,7 @@ class TrendsView(View):
             description=shown.description,
             numbers=_numbers(data, run),
             note=data.note,
+            about=shown.statistic.name,
             trend={
                 "statistics": [[info.name, info.title] for info in shown.statistics],
                 "statistic": shown.statistic.name,

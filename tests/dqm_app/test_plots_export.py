@@ -17,7 +17,9 @@ LIGHT = themes()["light"]
 
 def test_what_is_offered_names_source_and_columns():
     source = ColumnDataSource(data={"a": [1.0], "t": [0.0]})
-    table = Table(source, [Column("a", "charge", "p.e."), Column("t", "time", kind="utc")], "all")
+    table = Table(
+        source, [Column("a", "charge", "p.e."), Column("t", "time", kind="utc")], "all", [3]
+    )
     found = offered("Plot", [table], "QUANTITY", ["a line"])
     assert json.loads(json.dumps(found)) == {
         "title": "Plot",
@@ -27,6 +29,7 @@ def test_what_is_offered_names_source_and_columns():
             {
                 "source": source.id,
                 "title": "all",
+                "skip": [3],
                 "columns": [["a", "charge", "p.e.", "plain"], ["t", "time", "", "utc"]],
             }
         ],

@@ -115,6 +115,35 @@ def test_the_plot_draws_zones_beyond_the_limits_and_marks_the_run_in_front():
     assert plot.figure.x_scale is not None
 
 
+def offered(plot):
+    (tag,) = plot.figure.tags
+    return {table["title"]: table for table in tag["export"]["tables"]}
+
+
+def test_limits_are_saved_with_the_runs_that_they_held_for_and_breaks_are_not_saved():
+    plot = TrendPlot("t", themes()["light"])
+    values, runs = [1.5, 2.0, 3.0, 4.5, 2.0], [6001, 6002, 6003, 6090, 6091]
+    bands = {BAD: (np.full(5, np.nan), np.array([5.0, 5, 60, 60, 60])),
+             WARNING: (np.ones(5), np.full(5, 4.0))}  # fmt: skip
+    plot.update(a_trend(values, runs, bands=bands))
+    tables = offered(plot)
+    assert list(tables) == ["", "limits of BAD", "limits of WARNING"]
+    assert tables[""]["skip"] == [3]
+    assert same(plot.source.data["value"][3], np.nan)
+    edge = plot._zones["bad"][2]
+    assert tables["limits of BAD"]["source"] == edge.id
+    saved = [list(edge.data[key]) for key, *_ in tables["limits of BAD"]["columns"]]
+    assert saved == [[6001, 6003], [6002, 6091], ["above", "above"], [5.0, 60.0]]
+    assert tables["limits of WARNING"]["columns"][-1][1:3] == ["limit of WARNING", "counts"]
+    plot.update(a_trend(values, runs, bands=bands, by_time=True))
+    (first, last) = (plot._zones["bad"][2].data[key] for key in ("first", "last"))
+    assert first[0] == plot.source.data["time"][0]
+    assert last[-1] == plot.source.data["time"][-1]
+    assert offered(plot)["limits of BAD"]["columns"][0][3] == "utc"
+    plot.update(a_trend([1.0, 2.0]))
+    assert list(offered(plot)) == [""]
+
+
 def test_a_change_of_axis_sends_no_column_again():
     plot = TrendPlot("t", themes()["light"])
     plot.update(a_trend([1.0, 2.0, 3.0]))

@@ -264,7 +264,7 @@ def distribution(tables: Tables, raw: dict[str, Any]) -> None:
 
 
 def trend(tables: Tables, raw: dict[str, Any]) -> None:
-    (saved,) = tables.values()
+    saved = tables[""]
     same(saved, "run", [RUN, 8001])
     assert saved.columns["start [UTC]"][0] == "2025-05-02T00:30:00.000000Z"
     assert saved.numbers("mean of the pixels [ADC counts]")[0] == pytest.approx(raw[CHARGE].mean())
@@ -415,6 +415,8 @@ def test_every_plot_of_every_view_is_saved_with_the_numbers_of_the_file(
                     assert f"run: {RUN}" in saved.head
                     (sha,) = [line for line in saved.head if line.startswith("SHA-256: ")]
                     assert sha.removeprefix("SHA-256: ") == page.state["header"]["sha256"]
+                about = {"pixel": "_Pixel-28_", "trends": "_mean_"}.get(view, "_")
+                assert about in name, "files of several pixels must not have one name"
                 tables[label.removeprefix("CSV").removeprefix(": ")] = saved
             assert tables, f"{figure} offers no data"
             CHECKS[figure](tables, raw)
@@ -456,6 +458,24 @@ def test_the_picture_is_what_the_page_shows(browser, dashboard, raw, theme):
         good = raw[MASK] <= 0.5
         assert (image[rows, columns] == palette[scaled.astype(int)])[good].all()
         assert page.errors == []
+
+
+def test_rows_that_only_break_a_line_are_left_out(browser, dashboard):
+    with exporting(browser, dashboard, "maps", quantity=CHARGE) as page:
+        page.open_menu()
+        table = page.page.evaluate(
+            """async () => {
+              const scripts = performance.getEntriesByType("resource").map((one) => one.name);
+              const { tabled } = await import(scripts.find((name) => name.includes("/csv.js")));
+              const value = new Float64Array([5, 6, NaN, 7, NaN]);
+              const columns = [["run", "run", "", "plain"], ["value", "value", "V", "plain"]];
+              return tabled({ run: [1, 2, 90, 90, 91], value }, columns, [2]);
+            }"""
+        )
+        header, rows = table
+        assert header == ["run", "value [V]"]
+        assert [row[0] for row in rows] == [1, 2, 90, 91]
+        assert math.isnan(rows[3][1]), "a run without a value is not left out"
 
 
 def test_all_of_a_view_at_once(browser, dashboard):
