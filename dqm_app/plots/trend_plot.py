@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from bokeh.models import (
+    BasicTicker,
     BoxZoomTool,
     CategoricalColorMapper,
     ColumnDataSource,
@@ -270,6 +271,7 @@ class TrendDistribution(PlotFrame):
             y_range=beside.y_range,
         )
         self.figure.update(min_border_left=TOP)
+        self.x_axis.ticker = BasicTicker(min_interval=1, desired_num_ticks=4)
         self.source = ColumnDataSource(
             name=f"{name}-bins", data={"bottom": [], "top": [], "count": []}
         )

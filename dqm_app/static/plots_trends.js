@@ -87,8 +87,9 @@ export class Trends {
       ...limits.map(([status, beyond, inSight]) => {
         const { key, word } = words(status);
         const title = beyond ? `${word} for run ${run}: ${beyond}` : `Beyond this line the check says ${word}`;
+        const label = inSight || !beyond ? `limit of ${word}` : `${word} ${beyond}`;
         const made = element("span", { class: "key", title },
-          [element("i", { class: `limit-line ${key}` }), `limit of ${word}${inSight ? "" : ", out of sight"}`]);
+          [element("i", { class: `limit-line ${key}` }), `${label}${inSight ? "" : " (out of sight)"}`]);
         made.dataset.status = key;
         return made;
       }),

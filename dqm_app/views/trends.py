@@ -312,10 +312,11 @@ def _limits(trend: Trend | None, run: int) -> list[list[Any]]:
         low, high = limits.at(float(trend.position[trend.row(run) or 0]))
         unit = f" {trend.unit}" if trend.unit else ""
         edges = [
-            f"below {significant(low)}{unit}" if np.isfinite(low) else "",
-            f"above {significant(high)}{unit}" if np.isfinite(high) else "",
+            f"below {significant(low)}" if np.isfinite(low) else "",
+            f"above {significant(high)}" if np.isfinite(high) else "",
         ]
         beyond = " or ".join(filter(None, edges))
+        beyond += unit if beyond else ""
         every = np.concatenate([limits.low, limits.high])
         in_sight = bool(((every > bottom) & (every < top)).any())
         told.append([limits.status, beyond if trend.row(run) is not None else "", in_sight])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
 from plots_page import Plots, opened
 from processes import LOOPBACK, ServerProcess, free_port
-from run_series import CHARGE, NO_PEDESTALS, PEDESTAL, RUNS, charges, series_run
+from run_series import CHARGE, NO_PEDESTALS, PEDESTAL, RUNS, TEMPERATURE, charges, series_run
 
 from dqm_db.settings import DatabaseSettings, load
 from dqm_db.writer import open_writer
@@ -123,6 +124,12 @@ def test_runs_without_the_value_are_counted(browser, dashboard):
         assert "19 of 20 (1 without)" in told
         assert f"run {NO_PEDESTALS} no value" in told
         assert np.isnan(page.column(POINTS, "value")[RUNS.index(NO_PEDESTALS)])
+
+
+def test_limits_that_are_out_of_sight_are_told_in_numbers(browser, dashboard):
+    with opened(browser, dashboard, "trends", 6010, quantity=TEMPERATURE) as page:
+        told = page.text("#toolbar-trends .trend-key")
+        assert re.search(r"BAD below −?\d+ or above \d+ °C \(out of sight\)", told), told
 
 
 def test_what_no_run_has_says_so_and_the_page_goes_on(browser, dashboard):
