@@ -68,6 +68,11 @@ export function go(change) {
   ask();
 }
 
+/** Let *view* be opened the next time as if these options of it had never been chosen. */
+export function forget(view, keys) {
+  if (left[view] !== undefined) left[view] = omit(left[view], keys);
+}
+
 /** The address of a view for what is in front now, as the view was left. */
 export function inView(view) {
   return view === wanted.view ? wanted : { ...pick(wanted, GENERAL), ...left[view], view };

@@ -1,8 +1,7 @@
 // Which pixels are picked, in words; picking by number; and letting go of them (button or Esc).
-
 // The address has them, too.
 
-import { go, href, inView, note, onAsk, wanted } from "./address.js";
+import { forget, go, href, inView, note, onAsk, wanted } from "./address.js";
 import { formatPixels, parsePixels, PER_MODULE, PIXELS } from "./address_values.js";
 import { complain, element, text } from "./html.js";
 
@@ -106,6 +105,9 @@ export class PickedPixels {
       ? "No pixels picked: click or drag over a plot"
       : `${picked.length} ${noun} picked: ${listed}`);
     this.words.title = picked.length > NAMED ? picked.join(", ") : "";
-    note({ pixels: formatPixels(picked) });
+    const pixels = formatPixels(picked);
+    // whoever has picked another pixel means that one when the biography is opened the next time
+    if (pixels !== undefined && pixels !== wanted.pixels) forget("pixel", ["pixel", "level"]);
+    note({ pixels });
   }
 }

@@ -1,11 +1,12 @@
 // The controls of the biography of a pixel, and the list of its changes of state beside the figures.
 
-import { ask, go, note, wanted } from "./address.js";
+import { ask, go, href, inView, note, onAsk, wanted } from "./address.js";
 import { complain, element, text } from "./html.js";
 import { plural } from "./format.js";
-import { parsePixels } from "./address_values.js";
+import { formatPixels, parsePixels } from "./address_values.js";
 import { opensRun, runLink } from "./plots_trends.js";
 
+const LISTED = 8; // picked pixels that have a button
 const LEVELS = [["pixel", "Pixel"], ["module", "Module"]];
 
 export class Pixel {
@@ -27,11 +28,21 @@ export class Pixel {
       return button;
     });
     this.module = element("span", { class: "pixel-module" });
+    this.picked = element("span", { class: "pixel-module" });
+    this.map = element("a", {
+      class: "run-link", title: "The run in front in the camera maps, with this picked",
+      click: (event) => {
+        if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return;
+        event.preventDefault();
+        go(this.inMap);
+      },
+    }, ["On the map"]);
+    onAsk(() => this.others());
     this.key = element("span", { class: "trend-key" });
     this.root = element("span", { class: "trend-controls" }, [
       element("span", { class: "choice", role: "group", "aria-label": "Which pixel" }, [this.back, this.entry, this.on]),
       element("span", { class: "choice", role: "group", "aria-label": "Pixel or module" }, this.levels),
-      this.module, this.key,
+      this.module, this.picked, this.map, this.key,
     ]);
     this.counts = element("p", { class: "pixel-counts" });
     this.title = element("h3", {}, ["Changes of state"]);
@@ -104,6 +115,7 @@ export class Pixel {
       button.setAttribute("aria-pressed", String(button.dataset.level === level));
     }
     this.module.replaceChildren(...(pixel === null ? [] : this.pixels(module, perModule, whole ? null : pixel)));
+    this.others();
     const line = (look, words) => element("span", { class: "key" },
       [element("i", { class: `limit-line ${look}`, "aria-hidden": "true" }), words]);
     this.key.replaceChildren(...(pixel === null ? [] : [
@@ -125,14 +137,41 @@ export class Pixel {
   pixels(module, perModule, own) {
     const first = module * perModule;
     return [element("span", { class: "label" }, [`module ${module}: `]),
-      ...Array.from({ length: perModule }, (_, at) => first + at).map((pixel) => {
-        const button = element("button", {
-          type: "button", class: "plain", title: `Biography of pixel ${pixel}`,
-          click: () => go({ pixel, level: undefined }),
-        }, [String(pixel)]);
-        if (pixel === own) button.setAttribute("aria-current", "true");
-        return button;
-      })];
+      ...Array.from({ length: perModule }, (_, at) => this.button(first + at, own))];
+  }
+
+  button(pixel, own) {
+    const button = element("button", {
+      type: "button", class: "plain", title: `Biography of pixel ${pixel}`,
+      click: () => go({ pixel, level: undefined }),
+    }, [String(pixel)]);
+    if (pixel === own) button.setAttribute("aria-current", "true");
+    return button;
+  }
+
+  // where what is shown is on the map
+  get inMap() {
+    const module = this.level === "module";
+    const first = module ? Math.floor(this.pixel / this.perModule) * this.perModule : this.pixel;
+    const pixels = Array.from({ length: module ? this.perModule : 1 }, (_, at) => first + at);
+    return {
+      view: "maps", quantity: wanted.quantity, pixels: formatPixels(pixels),
+      level: module ? "module" : undefined,
+    };
+  }
+
+  // the picked pixels, and the way back to the map
+  others() {
+    const picked = parsePixels(wanted.pixels ?? "") ?? [];
+    const own = this.level === "module" ? null : this.pixel;
+    const more = picked.length - LISTED;
+    this.picked.replaceChildren(...(picked.every((pixel) => pixel === own) ? [] : [
+      element("span", { class: "label" }, ["picked: "]),
+      ...picked.slice(0, LISTED).map((pixel) => this.button(pixel, own)),
+      ...(more > 0 ? [element("span", { class: "label", title: picked.join(", ") }, [` and ${more} more`])] : []),
+    ]));
+    this.map.hidden = this.pixel === null;
+    if (this.pixel !== null) this.map.href = href({ ...inView("maps"), ...this.inMap });
   }
 
   // nobody said which pixel: the first one that is picked

@@ -64,6 +64,45 @@ def test_a_picked_pixel_leads_to_its_biography(browser, dashboard):
         assert page.errors == []
 
 
+def test_picked_pixels_are_at_hand_and_the_map_shows_whose_biography_it_was(browser, dashboard):
+    def pick(words):
+        page.page.fill("#toolbar-maps input.entry", words)
+        page.page.keyboard.press("Enter")
+
+    def now_shows(pixel):
+        page.wait_for(f'new URLSearchParams(location.search).get("pixel") === "{pixel}"')
+        page.settled()
+
+    with opened(browser, dashboard, "maps", 6010, quantity=CHARGE) as page:
+        pick("12, 100-109")
+        page.page.click('[data-view="pixel"]')
+        now_shows(12)
+        assert page.text(".pixel-module >> nth=1").split() == [
+            "picked:", "12", *map(str, range(100, 107)), "and", "3", "more",
+        ]  # fmt: skip
+        page.page.click(".pixel-module >> nth=1 >> text=103")
+        now_shows(103)
+        page.page.click("#toolbar-pixel >> text=On the map")
+        page.wait_for('new URLSearchParams(location.search).get("view") === "maps"')
+        assert page.settled().picked == [103]
+        assert (page.address["pixels"], page.address["quantity"]) == ("103", CHARGE)
+        page.page.click('[data-view="pixel"]')
+        now_shows(103)
+        page.page.click("#toolbar-pixel [data-level=module]")
+        page.settled()
+        page.page.click("#toolbar-pixel >> text=On the map")
+        page.wait_for('new URLSearchParams(location.search).get("view") === "maps"')
+        assert page.settled().picked == list(range(98, 105))
+        assert page.address["level"] == "module"
+        page.page.click("#toolbar-maps [data-level=pixel]")
+        page.settled()
+        pick("500")
+        page.page.click('[data-view="pixel"]')
+        now_shows(500)
+        assert "level" not in page.address
+        assert page.errors == []
+
+
 def test_without_a_pixel_the_first_picked_one_is_shown_and_going_back_leaves(browser, dashboard):
     with opened(browser, dashboard, "maps", 6010, quantity=CHARGE) as page:
         page.page.fill("#toolbar-maps input.entry", "20-26")
