@@ -53,6 +53,15 @@ export function parseSpan(entry) {
   return Number.isFinite(low) && Number.isFinite(high) && low < high ? [low, high] : null;
 }
 
+/** "4400..4500,0..2", a horizontal and a vertical range, as spans, null for one that is left out; null
+ * when it is not understood. */
+export function parseZoom(entry) {
+  const parts = entry.split(",");
+  const spans = parts.map(parseSpan);
+  const right = parts.length <= 2 && parts.every((part, at) => part === "" || spans[at] !== null);
+  return right && spans.some((span) => span !== null) ? [spans[0], spans[1] ?? null] : null;
+}
+
 /** The text of two numbers. */
 export function formatSpan(low, high) {
   return `${low}..${high}`;
@@ -71,7 +80,7 @@ const CHECKS = {
   pixels: [(entry) => parsePixels(entry) !== null, "is not a list of pixels such as 12,20-26,m5; none are picked"],
   range: [(entry) => entry === WHOLE || parseSpan(entry) !== null, "is not a range of colours such as 4400..4500; the usual one is shown"],
   scale: [(entry) => entry === WHOLE || parseSpan(entry) !== null, "is not a range of colours such as -20..20; the usual one is shown"],
-  zoom: [(entry) => parseSpan(entry) !== null, "is not a range to zoom to; all is shown"],
+  zoom: [(entry) => parseZoom(entry) !== null, "is not a range to zoom to; all is shown"],
 };
 
 /** Take out of *address* what is no value of its key; returns what was wrong, in words. */

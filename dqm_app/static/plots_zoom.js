@@ -1,17 +1,18 @@
 // Zooming that always ends somewhere and can always be left: the least width of each range is kept,
 // a double click shows everything again, and so does a button that is there while something is zoomed.
 
-// Of plots over events, times or runs the address has the horizontal range.
+// Of plots over events, times or runs the address has the horizontal range, and the vertical one where
+// that does not follow from it.
 
 import { arrivals, note, pending, wanted } from "./address.js";
-import { formatSpan, parseSpan, rounded } from "./address_values.js";
+import { formatSpan, parseZoom, rounded } from "./address_values.js";
 import { listen } from "./bridge.js";
 import { element } from "./html.js";
 
 const REST_MS = 300; // browsers count changes of the address: it is told where zooming came to rest
 const KEEPERS = new Map([
-  ["figures-timelines", "timelines-plot"], ["figures-trigger", "trigger-times"],
-  ["figures-trends", "trends-plot"], ["figures-pixel", "pixel-history"],
+  ["figures-timelines", ["timelines-plot", "x"]], ["figures-trigger", ["trigger-times", "x"]],
+  ["figures-trends", ["trends-plot", "xy"]], ["figures-pixel", ["pixel-history", "xy"]],
 ]);
 
 export class Zoom {
@@ -65,17 +66,21 @@ export class Zoom {
       return;
     }
     this.arrived = arrivals;
-    const range = this.range;
-    const [low, high] = parseSpan(wanted.zoom ?? "") ?? [-Infinity, Infinity];
-    const [start, end] = [Math.max(low, range.reset_start), Math.min(high, range.reset_end)];
-    if (start < end) {
-      range.setv({ start, end });
-    }
+    const spans = parseZoom(wanted.zoom ?? "") ?? [];
+    this.kept.forEach((range, at) => {
+      const [low, high] = spans[at] ?? [-Infinity, Infinity];
+      const [start, end] = [Math.max(low, range.reset_start), Math.min(high, range.reset_end)];
+      if (start < end) {
+        range.setv({ start, end });
+      }
+    });
     this.remember();
   }
 
-  get range() {
-    return [...this.plots].find((plot) => plot.name === this.keeper).x_range;
+  // the ranges that the address has
+  get kept() {
+    const [name, axes] = this.keeper;
+    return ranges([...this.plots].find((plot) => plot.name === name)).slice(0, axes.length);
   }
 
   remember() {
@@ -84,12 +89,10 @@ export class Zoom {
     }
     clearTimeout(this.resting);
     this.resting = setTimeout(() => {
-      const { range } = this;
       if (pending() || !this.inFront || this.arrived !== arrivals) {
         return;
       }
-      const ends = [range.start, range.end].map((end) => rounded(end, Math.abs(range.end - range.start)));
-      note({ zoom: zoomed(range) && ends[0] < ends[1] ? formatSpan(...ends) : undefined });
+      note({ zoom: this.kept.map(spanOf).join(",").replace(/,$/, "") });
     }, REST_MS);
   }
 
@@ -145,6 +148,12 @@ export class Zoom {
 
 function ranges(plot) {
   return [plot.x_range, plot.y_range];
+}
+
+// what a range is zoomed to, as the address says it
+function spanOf(range) {
+  const ends = [range.start, range.end].map((end) => rounded(end, Math.abs(range.end - range.start)));
+  return zoomed(range) && ends[0] < ends[1] ? formatSpan(...ends) : "";
 }
 
 function zoomed(range) {

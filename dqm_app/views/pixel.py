@@ -179,9 +179,9 @@ class PixelView(View):
 
     def locate(self, run: int) -> None:
         """Mark the run in front; read on when another page was asked for meanwhile."""
-        self.plot.locate(run)
-        self._tell(run)
         data = self._data
+        self.plot.locate(run if data is not None and data.history is not None else None)
+        self._tell(run)
         if data is not None and data.subject is not None and data.whose != self._of:
             self._read_all(data, data.subject)
 

@@ -112,6 +112,12 @@ def test_a_zoom_stays_for_another_quantity_and_is_in_the_address(browser, dashbo
         page.page.go_back()
         page.wait_for('new URLSearchParams(location.search).get("view") === "trends"')
         assert page.settled().run(ends) == [6005, 6012]
+        height = "return [model('trends-plot').y_range.start, model('trends-plot').y_range.end]"
+        low, high = page.run(height)
+        page.run(f'model("trends-plot").y_range.setv({{ start: {low + 4}, end: {high} }})')
+        page.wait_for("/zoom=6005\\.\\.6012,[\\d.]+$/.test(location.search)")
+        with Plots(browser, page.page.url) as other:
+            assert other.run(height) == pytest.approx([low + 4, high], abs=0.1)
         page.page.click("#toolbar-trends [data-axis=time]")
         page.settled().wait_for('!location.search.includes("zoom")')
         assert page["#toolbar-trends button.whole"].is_hidden()
