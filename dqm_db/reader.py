@@ -157,7 +157,7 @@ class Snapshot:
 
     def thresholds(self, camera: str) -> ThresholdSeries | None:
         """What the newest verdicts on runs of *camera* were made with; None: there were none."""
-        return verdicts.read_thresholds(self._camera(camera))
+        return verdicts.applied_thresholds(self._camera(camera))
 
     def trend(
         self, camera: str, quantity: str, statistic: str

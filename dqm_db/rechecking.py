@@ -12,7 +12,7 @@ from ZODB.Connection import Connection
 
 from dqm_db import catalogue, verdicts
 from dqm_db.checks import CheckResult, Judge, RunFacts, Status, Verdict
-from dqm_db.checks.catalogue import known_checks
+from dqm_db.checks.known import known_checks
 from dqm_db.codec import DamagedRecord
 from dqm_db.content import Statistics
 from dqm_db.model import Camera

@@ -50,7 +50,7 @@ def put_thresholds(camera: Camera, thresholds: ThresholdSeries) -> None:
         camera.thresholds.data = data
 
 
-def read_thresholds(camera: Camera) -> ThresholdSeries | None:
+def applied_thresholds(camera: Camera) -> ThresholdSeries | None:
     """What the newest verdicts on runs of *camera* were made with; None: there were none."""
     if camera.thresholds is None:
         return None

@@ -7,7 +7,7 @@ import math
 import time
 from pathlib import Path
 
-from dqm_db.checks.catalogue import known_checks
+from dqm_db.checks.known import known_checks
 from dqm_db.checks.facts import NotMeasured, RunFacts
 from dqm_db.checks.kinds import Check
 from dqm_db.checks.results import CheckResult, Status, Verdict

@@ -33,7 +33,7 @@ from pydantic import (
     model_validator,
 )
 
-from dqm_db.checks.catalogue import known_checks
+from dqm_db.checks.known import known_checks
 from dqm_db.checks.results import Limits, Status
 from dqm_db.errors import ConfigurationError
 

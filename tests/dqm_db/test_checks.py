@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from synthetic_runs import a_run
 
 from dqm_db.checks import CheckResult, Judge, RunFacts, Status, Verdict
-from dqm_db.checks.catalogue import known_checks
+from dqm_db.checks.known import known_checks
 from dqm_db.checks.judging import evaluate
 from dqm_db.checks.thresholds import CheckLimits, read_thresholds
 from dqm_db.quantities import known_quantities
@@ -149,7 +149,7 @@ def test_a_run_without_anything_is_unknown():
 
 def test_statistics_of_an_older_release_are_said_to_be_so():
     statistics = {**GOOD, STD: {"median": 1.0}}
-    verdict = Judge().judge("X", replace(facts(), statistics=statistics))
+    verdict = Judge().judge("X", replace(facts(missing={STD: None}), statistics=statistics))
     (result,) = [result for result in verdict.results if result.check == "dead-pixels"]
     assert result.status is Status.UNKNOWN
     assert "dqm rebuild-trends" in result.text
@@ -160,7 +160,7 @@ def test_values_without_statistics_are_not_said_to_be_missing():
     of_file = RunFacts.of(content.header, content.quantities, {})
     (result,) = [r for r in Judge().judge("X", of_file).results if r.check == "wrong-times"]
     assert "TRIGGER-STATISTICS" in {quantity.name for quantity in content.quantities}
-    assert "no statistics" in result.text and "dqm rebuild-trends" in result.text
+    assert "no statistic “Wrong times”" in result.text and "dqm rebuild-trends" in result.text
     without = RunFacts.of(content.header, (), {})
     (result,) = [r for r in Judge().judge("X", without).results if r.check == "wrong-times"]
     assert "rebuild" not in result.text

@@ -162,6 +162,16 @@ def test_folded_statistics_are_judged_too(writer, monkeypatch, tmp_path):
     assert sum(row.changed for row in recheck(writer, CAMERA)) == 4
 
 
+def test_what_could_not_be_judged_is_given_the_same_reason(writer):
+    """Whatever other statistics a quantity has: of many runs only what is checked is read."""
+    rest = {"TRIGGER-STATISTICS": {"Pedestal": 3.0}, "TRIGGER-EVENTS-ALL": {"rate": 47.0}}
+    writer.store_run(replace(a_run(6010), statistics=rest), None)
+    with writer.database.snapshot() as snapshot:
+        results = {result.check: result for result in snapshot.verdict(CAMERA, 6010).results}
+    assert results["wrong-times"].status is Status.UNKNOWN
+    assert not any(row.changed for row in recheck(writer, CAMERA))
+
+
 def test_a_damaged_run_is_named_and_the_others_are_judged(writer, tmp_path):
     def spoil(connection) -> None:
         camera = checked_root(connection, "").cameras[CAMERA]

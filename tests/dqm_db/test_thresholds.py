@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dqm_db.checks import Judge, RunFacts, Status, ThresholdSeries, read_thresholds
-from dqm_db.checks.catalogue import known_checks
+from dqm_db.checks.known import known_checks
 from dqm_db.codec import pack_record, unpack_record
 from dqm_db.errors import ConfigurationError
 
