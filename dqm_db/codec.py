@@ -115,21 +115,36 @@ def pack_bytes(array: NDArray) -> bytes:
 
 
 def unpack_bytes(data: bytes) -> NDArray:
-    """Inverse of `pack_bytes`; read-only."""
-    dtype, shape, payload = msgpack.unpackb(data)
-    return unpack(PackedArray(dtype, tuple(shape), payload))
+    """Inverse of `pack_bytes`; read-only. Raises `DamagedRecord` for anything else."""
+    return unpack(_packed(data))
 
 
 def unpack_items(data: bytes, places: NDArray[np.integer]) -> NDArray:
     """Some items of an array that `pack_bytes` made: those at *places* in C order.
 
     Of a large array this takes half the time of `unpack_bytes`.
+
+    Raises
+    ------
+    DamagedRecord
+        The bytes are not of `pack_bytes`.
+    IndexError
+        The array has no such place.
     """
-    dtype, shape, payload = msgpack.unpackb(data)
-    width = np.dtype(dtype).itemsize
+    packed = _packed(data)
+    width = np.dtype(packed.dtype).itemsize
     # as bytes, what is read is the shuffled array
-    shuffled = unpack(PackedArray("|u1", (width, math.prod(shape)), payload))
-    return np.ascontiguousarray(shuffled[:, places].T).reshape(-1).view(dtype)
+    shuffled = unpack(PackedArray("|u1", (width, math.prod(packed.shape)), packed.data))
+    return np.ascontiguousarray(shuffled[:, places].T).reshape(-1).view(packed.dtype)
+
+
+def _packed(data: bytes) -> PackedArray:
+    try:
+        dtype, shape, payload = msgpack.unpackb(data)
+        np.dtype(dtype)
+        return PackedArray(dtype, tuple(shape), payload)
+    except (ValueError, TypeError) as error:
+        raise DamagedRecord(f"stored array is damaged: {error}") from error
 
 
 _ARRAY_EXT = 1

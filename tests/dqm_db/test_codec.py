@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from dqm_db.codec import (
+    DamagedRecord,
     PackedArray,
     pack,
     pack_bytes,
@@ -72,6 +73,14 @@ def test_objects_are_refused():
 def test_damaged_bytes_are_an_error(data):
     with pytest.raises(ValueError, match="stored array"):
         unpack(PackedArray("<f8", (3,), data))
+
+
+@pytest.mark.parametrize("data", [b"", b"\x05", b"\x93no", b"\x93\xa3<f8\x01\xc4\x00", b"\xc1"])
+def test_what_is_no_packed_array_is_an_error(data):
+    with pytest.raises(DamagedRecord):
+        unpack_bytes(data)
+    with pytest.raises(DamagedRecord):
+        unpack_items(data, np.array([0]))
 
 
 def test_a_record_holds_nested_plain_values_and_arrays():
