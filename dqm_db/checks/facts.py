@@ -9,6 +9,7 @@ from dqm_db.content import N_PIXELS, Quantity, RunHeader, Statistics
 from dqm_db.quantities import describe
 from dqm_db.records import QuantityEntry
 
+
 class NotMeasured(Exception):
     """A check cannot be made; the text says why, for people."""
 

@@ -7,9 +7,9 @@ import math
 import time
 from pathlib import Path
 
-from dqm_db.checks.known import known_checks
 from dqm_db.checks.facts import NotMeasured, RunFacts
 from dqm_db.checks.kinds import Check
+from dqm_db.checks.known import known_checks
 from dqm_db.checks.results import CheckResult, Status, Verdict
 from dqm_db.checks.thresholds import (
     LEVELS,
@@ -28,6 +28,11 @@ class Judge:
     folder : Path or None
         The site's own thresholds, beside those of this release; read once per camera.
 
+    Attributes
+    ----------
+    own : tuple of str
+        Cameras, ``default`` perhaps among them, that have a file in *folder*.
+
     Raises
     ------
     ConfigurationError
@@ -36,7 +41,8 @@ class Judge:
 
     def __init__(self, folder: Path | None = None) -> None:
         self._folder = folder
-        for camera in cameras_of(folder):
+        self.own = () if folder is None else tuple(cameras_of(folder))
+        for camera in self.own:
             read_thresholds(camera, folder)
         self.thresholds = functools.cache(self._thresholds)
 

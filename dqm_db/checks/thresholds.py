@@ -13,7 +13,7 @@ import itertools
 import json
 import math
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from importlib import resources
@@ -35,6 +35,7 @@ from pydantic import (
 
 from dqm_db.checks.known import known_checks
 from dqm_db.checks.results import Limits, Status
+from dqm_db.content import LARGEST_RUN
 from dqm_db.errors import ConfigurationError
 
 LEVELS: Mapping[str, Status] = {
@@ -127,7 +128,7 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    from_run: Annotated[int, Field(strict=True, ge=0)] | None = None
+    from_run: Annotated[int, Field(strict=True, ge=0, le=LARGEST_RUN)] | None = None
     from_date: Annotated[datetime, BeforeValidator(_dated)] | None = None
     limits: dict[CheckId, CheckLimits] = Field(default_factory=dict)
     off: tuple[CheckId, ...] = ()
@@ -267,23 +268,36 @@ def read_thresholds(camera: str, folder: Path | None) -> ThresholdSeries:
         A file cannot be read; names file, section and key.
     """
     packaged = resources.files("dqm_db").joinpath("data/thresholds")
-    if folder is not None and not folder.is_dir():
-        raise ConfigurationError(f"DQM_THRESHOLDS_DIR: {folder} is not a folder")
-    places: Iterable[tuple[str, Traversable]] = [("", packaged)]
+    names = DEFAULT, f"{camera}.toml"
+    files: list[tuple[str, Traversable]] = [
+        (name, packaged.joinpath(name))
+        for name in names
+        if name == DEFAULT or packaged.joinpath(name).is_file()
+    ]
     if folder is not None:
-        places = [*places, (f"{folder}/", folder)]
-    files = []
-    for prefix, place in places:
-        for name in (DEFAULT, f"{camera}.toml"):
-            file = place.joinpath(name)
-            if file.is_file() or (not prefix and name == DEFAULT):  # without limits, no verdicts
-                files.append((f"{prefix}{name}", _read(f"{prefix}{name}", file)))
-    return ThresholdSeries(files)
+        there = _files_in(folder)
+        files += [(f"{folder}/{name}", folder / name) for name in names if name in there]
+    return ThresholdSeries([(name, _read(name, file)) for name, file in files])
 
 
-def cameras_of(folder: Path | None) -> list[str]:
-    """Cameras, ``default`` perhaps among them, that have a file in *folder*."""
-    return [] if folder is None else [file.stem for file in sorted(folder.glob("*.toml"))] or [""]
+def cameras_of(folder: Path) -> list[str]:
+    """Cameras, ``default`` perhaps among them, that have a file in *folder*.
+
+    Raises
+    ------
+    ConfigurationError
+        It is no folder, or cannot be read.
+    """
+    return [Path(name).stem for name in _files_in(folder)]
+
+
+def _files_in(folder: Path) -> list[str]:
+    try:
+        return sorted(file.name for file in folder.iterdir() if file.suffix == ".toml")
+    except OSError as error:  # else runs would be judged as if there were no such files
+        raise ConfigurationError(
+            f"DQM_THRESHOLDS_DIR: the folder {folder} cannot be read: {error}"
+        ) from error
 
 
 def _read(name: str, file: Traversable) -> Sequence[Section]:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from synthetic_runs import a_run
 
 from dqm_db.checks import CheckResult, Judge, RunFacts, Status, Verdict
-from dqm_db.checks.known import known_checks
 from dqm_db.checks.judging import evaluate
+from dqm_db.checks.known import known_checks
 from dqm_db.checks.thresholds import CheckLimits, read_thresholds
 from dqm_db.quantities import known_quantities
 

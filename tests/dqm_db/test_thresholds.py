@@ -93,6 +93,7 @@ BAD_FILES = {
     "a number for a date": ("[[valid]]\nfrom_date = 20261102", "section 1, from_date: must be a"),
     "a time for a date": ("[[valid]]\nfrom_date = 18:00:00", "section 1, from_date: must be a"),
     "text for a run": ('[[valid]]\nfrom_run = "6310"', "section 1, from_run"),
+    "a run that cannot be": ("[[valid]]\nfrom_run = 99999999999999999999", "section 1, from_run"),
     "no number": (
         "[[valid]]\n[valid.limits.trigger-rate]\nbad = [false, true]",
         "must be a number",
@@ -122,6 +123,24 @@ def test_a_bad_file_is_named_with_section_and_key(tmp_path, what):
 def test_a_folder_that_is_none(tmp_path):
     with pytest.raises(ConfigurationError, match="DQM_THRESHOLDS_DIR"):
         Judge(tmp_path / "missing")
+
+
+def test_a_folder_that_has_gone_is_not_taken_for_one_without_limits(tmp_path):
+    folder = tmp_path / "limits"
+    folder.mkdir()
+    judge = Judge(site(folder, X=rate("", 1, 2)))
+    folder.rename(tmp_path / "unmounted")
+    with pytest.raises(ConfigurationError, match="DQM_THRESHOLDS_DIR"):
+        judge.thresholds("X")
+
+
+def test_a_folder_that_may_not_be_read_is_not_taken_for_an_empty_one(tmp_path, monkeypatch):
+    def refused(self: Path) -> object:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "iterdir", refused)  # root may read everything
+    with pytest.raises(ConfigurationError, match=r"cannot be read.*Permission denied"):
+        Judge(site(tmp_path, X=rate("", 1, 2)))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
