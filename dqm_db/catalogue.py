@@ -82,15 +82,21 @@ def drop_row(chunks: IOBTree, run: int) -> None:
 
 
 def put_verdicts(chunks: IOBTree, verdicts: Mapping[int, Verdict]) -> None:
-    """Write status and time of verdicts into the rows of their runs, which must exist."""
+    """Write status and time of verdicts into the rows of their runs.
+
+    Of a damaged catalogue, which lacks rows, the others: `dqm_db.rebuilding` makes it anew.
+    """
     of_chunks: dict[int, list[int]] = {}
-    for run in sorted(verdicts):
+    for run in verdicts:
         of_chunks.setdefault(run // CHUNK, []).append(run)
     for key, runs in of_chunks.items():
+        if key not in chunks:
+            continue
         columns = {name: values.copy() for name, values in _unpack(chunks[key]).items()}
-        places = np.searchsorted(columns["run"], runs)
-        columns["verdict"][places] = [int(verdicts[run].status) for run in runs]
-        columns["checked_at"][places] = [verdicts[run].checked_at for run in runs]
+        for place in np.flatnonzero(np.isin(columns["run"], runs)):
+            verdict = verdicts[int(columns["run"][place])]
+            columns["verdict"][place] = int(verdict.status)
+            columns["checked_at"][place] = verdict.checked_at
         chunks[key].columns = pack_record(columns)
 
 

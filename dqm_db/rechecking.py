@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from ZODB.Connection import Connection
+from ZODB.POSException import POSKeyError
 
 from dqm_db import catalogue, verdicts
 from dqm_db.checks import CheckResult, Judge, RunFacts, Status, Verdict
@@ -38,14 +39,14 @@ class Rechecked:
         What was stored; None: the run had not been judged.
     after : Verdict or None
         What is stored now, or would be; None: as before, because of *error*.
-    error : DamagedRecord or None
-        Why the run could not be read.
+    error : DamagedRecord or POSKeyError or None
+        Why the run could not be read: it is damaged, or lost.
     """
 
     run: int
     before: Verdict | None
     after: Verdict | None
-    error: DamagedRecord | None = None
+    error: DamagedRecord | POSKeyError | None = None
 
     @property
     def changed(self) -> bool:
@@ -82,7 +83,10 @@ def preview(
     for batch in _batches(runs):
         with database.connection() as connection:
             root = checked_root(connection, shown(database.settings.db_url))
-            rows = _judged(root.cameras[camera], judge, table, batch)
+            stored = root.cameras.get(camera)
+            if stored is None:  # nobody is kept from deleting its last run meanwhile
+                return
+            rows = _judged(stored, judge, table, batch)
         yield from rows
 
 
@@ -156,7 +160,8 @@ def _judged(camera: Camera, judge: Judge, table: _Table, runs: Sequence[int]) ->
         before = verdicts.verdict_before(camera, run)
         try:
             header, entries = unpack_header(record.header), unpack_contents(record.contents)
-        except DamagedRecord as error:  # it is named, and keeps no other from being judged
+        except (DamagedRecord, POSKeyError) as error:
+            # it is named, and keeps no other from being judged
             rows.append(Rechecked(run, before, None, error))
             continue
         after = judge.judge(camera.name, RunFacts.of(header, entries, table.of(run)))

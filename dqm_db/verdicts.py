@@ -72,11 +72,11 @@ def read_verdict(camera: Camera, run: int) -> Verdict | None:
 
 
 def verdict_before(camera: Camera, run: int) -> Verdict | None:
-    """As `read_verdict`, for those who judge again: a damaged record is as good as none."""
+    """As `read_verdict`, for those who write: a damaged record is as good as none."""
     try:
         return read_verdict(camera, run)
     except DamagedRecord as error:
-        LOG.warning("%s run %d: the verdict is made again: %s", camera.name, run, error)
+        LOG.warning("%s run %d counts as not judged: %s", camera.name, run, error)
         return None
 
 

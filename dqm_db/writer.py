@@ -219,7 +219,7 @@ class Writer:
             stored = found.runs[run]
             header = replace(unpack_header(stored.header), provenance=provenance)
             stored.header = pack_header(header)
-            verdict = verdicts.read_verdict(found, run)
+            verdict = verdicts.verdict_before(found, run)
             catalogue.put_row(found.catalogue, header, verdict)
 
         self.commit(f"confirm the source of {camera} run {run}", confirm)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from lost_records import lose_run
 from synthetic_runs import MAP, a_run
-from ZODB.Connection import TransactionMetaData
 
 from dqm_db import pixel_folding, pixel_history
 from dqm_db.content import N_MODULES, N_PIXELS, Kind, Quantity, RunContent
@@ -241,26 +241,11 @@ def test_runs_without_maps_are_folded_as_well(writer):
         assert snapshot.pixel_history_names(CAMERA) == ()
 
 
-def lose(writer: Writer, run: int) -> None:
-    """Take the record of *run* out of the file, as in a copy that was made while it was written."""
-    with writer.database.connection() as connection:
-        record = camera_of(connection).runs[run]
-        record._p_activate()
-        oid, serial = record._p_oid, record._p_serial
-        storage = connection.db().storage
-        transaction = TransactionMetaData()
-        storage.tpc_begin(transaction)
-        storage.deleteObject(oid, serial, transaction)
-        storage.tpc_vote(transaction)
-        storage.tpc_finish(transaction)
-        connection.db().cacheMinimize()
-
-
 def test_a_lost_run_is_left_out_and_the_others_are_read_and_folded(writer, caplog):
     runs = {run: with_maps(run) for run in range(1, SIZE)}
     for content in runs.values():
         writer.store_run(content, None)
-    lose(writer, 2)
+    lose_run(writer, CAMERA, 2)
     runs[2] = replace(runs[2], quantities=())
     check(writer, runs)
     with writer.database.snapshot() as snapshot:

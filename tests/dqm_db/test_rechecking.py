@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from lost_records import lose_run
 from synthetic_runs import a_run
 
 from dqm_db import rechecking
+from dqm_db.catalogue import drop_row
 from dqm_db.checks import Judge, Status
 from dqm_db.content import Provenance, RunContent
 from dqm_db.errors import ConfigurationError, RunNotFound
@@ -189,6 +191,50 @@ def test_a_damaged_run_is_named_and_the_others_are_judged(writer, tmp_path):
     assert statuses == {
         6001: Status.INFO, 6002: Status.INFO, 6003: Status.BAD, 6004: Status.BAD,
     }  # fmt: skip
+
+
+def test_a_lost_run_is_named_and_the_others_are_judged(writer, tmp_path):
+    lose_run(writer, CAMERA, 6002)
+    writer.judge = Judge(strict(tmp_path / "limits"))
+    found = {row.run: row for row in recheck(writer, CAMERA)}
+    assert [run for run, row in found.items() if row.error is not None] == [6002]
+    assert found[6003].changed
+
+
+def test_a_preview_goes_on_when_runs_are_deleted_meanwhile(writer, tmp_path):
+    rows = preview(writer.database, Judge(strict(tmp_path / "limits")), CAMERA)
+    assert [next(rows).run, next(rows).run] == [6000, 6001]
+    writer.delete_run(CAMERA, 6002)
+    assert next(rows).run == 6003
+    for run in (6000, 6001, 6003, 6004):
+        writer.delete_run(CAMERA, run)
+    assert list(rows) == []
+
+
+def test_the_source_of_a_run_with_a_damaged_verdict_is_confirmed(writer):
+    def spoil(connection) -> None:
+        checked_root(connection, "").cameras[CAMERA].verdicts[6001].data = b"rubbish"
+
+    writer.commit("spoil", spoil)
+    other = Provenance("/elsewhere", 1, 2, "r.fits", 3, "f" * 64, 1.9e9, 1)
+    writer.confirm_source(CAMERA, 6001, other)
+    with writer.database.snapshot() as snapshot:
+        assert snapshot.header(CAMERA, 6001).provenance == other
+    assert [row.run for row in recheck(writer, CAMERA) if row.changed] == [6001]
+    assert set(verdicts(writer).values()) == {Status.INFO}
+
+
+def test_verdicts_are_not_written_into_rows_of_other_runs(writer, tmp_path):
+    """Of a catalogue that lacks rows; `dqm rebuild-trends` makes them again."""
+
+    def spoil(connection) -> None:
+        drop_row(checked_root(connection, "").cameras[CAMERA].catalogue, 6002)
+        drop_row(checked_root(connection, "").cameras[CAMERA].catalogue, 6004)
+
+    writer.commit("spoil", spoil)
+    writer.judge = Judge(strict(tmp_path / "limits"))
+    assert [row.run for row in recheck(writer, CAMERA) if row.changed] == [6002, 6003, 6004]
+    assert verdicts(writer) == {6000: Status.INFO, 6001: Status.INFO, 6003: Status.BAD}
 
 
 def test_no_such_camera(writer):
