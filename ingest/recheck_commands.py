@@ -17,13 +17,14 @@ from ingest.errors import one_line, printable
 from ingest.options import EXIT_CODES, RunRangesType, camera_option, database_option
 
 if TYPE_CHECKING:
-    from dqm_db.checks import CheckResult, Verdict
+    from dqm_db.checks import CheckResult, Judge, Verdict
     from dqm_db.rechecking import Rechecked
     from dqm_db.storage import Database
     from ingest.finding import RunRanges
     from ingest.stopping import StopRequest
 
 NOT_JUDGED = "not judged"
+ALL_CAMERAS = "default"  # in the place of a camera's name
 SOME_FAILED = 1
 
 
@@ -103,6 +104,7 @@ def _judged(
         if preview:
             judge = Judge(load(CheckSettings).thresholds_dir)
             database = opened.enter_context(open_database(settings))
+            _say_unused(judge, database)
             for name in _cameras(database, camera):
                 for one in rechecking.preview(database, judge, name, wanted):
                     if stop():
@@ -110,6 +112,7 @@ def _judged(
                     yield name, one
         else:
             writer = opened.enter_context(open_writer(settings))
+            _say_unused(writer.judge, writer.database)
             for name in _cameras(writer.database, camera):
                 for one in rechecking.recheck(writer, name, wanted, stop=stop):
                     yield name, one
@@ -118,6 +121,17 @@ def _judged(
 def _cameras(database: Database, camera: str | None) -> tuple[str, ...]:
     with database.snapshot() as snapshot:
         return snapshot.cameras() if camera is None else (camera,)
+
+
+def _say_unused(judge: Judge, database: Database) -> None:
+    """Name limits that hold for no run, since their camera's name may be misspelt."""
+    with database.snapshot() as snapshot:
+        for name in sorted({*judge.own} - {*snapshot.cameras(), ALL_CAMERAS}):
+            click.echo(
+                f"dqm: warning: DQM_THRESHOLDS_DIR has limits of a camera {printable(name)}, of "
+                "which no run is stored",
+                err=True,
+            )
 
 
 def _word(verdict: Verdict | None) -> str:

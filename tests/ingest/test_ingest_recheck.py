@@ -111,6 +111,17 @@ def test_a_damaged_run_is_named(call, environment, file_settings, stricter):
     assert "1 runs judged, 1 changed, 1 failed in " in done.out
 
 
+def test_limits_of_a_camera_that_is_not_there_are_named(call, environment, stricter):
+    (stricter / "default.toml").write_text("")
+    strict = caller(environment | {"DQM_THRESHOLDS_DIR": str(stricter)})
+    assert strict("recheck", "--preview").err == ""
+    (stricter / f"{CAMERA}.toml").rename(stricter / "NectarCamQM.toml")
+    for arguments in (["recheck", "--preview"], ["recheck"]):
+        done = strict(*arguments)
+        assert done.code == 0 and "2 runs judged, 0 " in done.out
+        assert "limits of a camera NectarCamQM, of which no run is stored" in done.err
+
+
 def test_only_some_runs(call, environment, stricter):
     strict = caller(environment | {"DQM_THRESHOLDS_DIR": str(stricter)})
     assert "1 runs judged, 0 changed" in strict("recheck", "--runs", "6000-7000").out
