@@ -167,7 +167,7 @@ def make_camera_history(writer: Writer, camera: str, runs: Sequence[int]) -> Non
                 put_run(stored, runs[index])
             manager.commit()
             manager.begin()
-    writer.fold_trends(camera)
+    writer.fold(camera)
     for _ in recheck(writer, camera):
         pass
 

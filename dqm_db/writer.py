@@ -171,7 +171,7 @@ class Writer:
 
         if self.commit(f"store {header.camera} run {header.run}", put):
             try:
-                self.fold_trends(header.camera)
+                self.fold(header.camera)
             except WriteFailed as error:  # the run is stored; the next one folds again
                 LOG.warning("%s", error)
 
@@ -248,7 +248,7 @@ class Writer:
 
         self.commit("pull", note)
 
-    def fold_trends(self, camera: str) -> None:
+    def fold(self, camera: str) -> None:
         """Fold full blocks of statistics, one transaction each, and of single pixels, a few each.
 
         Raises

@@ -171,7 +171,7 @@ def test_runs_that_change_while_they_are_folded(writer, monkeypatch):
                 runs[2] = with_maps(2, seed=7)
                 del runs[3]
                 with monkeypatch.context() as patch:
-                    patch.setattr(writer, "fold_trends", lambda camera: None)
+                    patch.setattr(writer, "fold", lambda camera: None)
                     patch.setattr(writer, "commit", commit)
                     writer.store_run(runs[2], None, replace=True)
                     writer.delete_run(CAMERA, 3)

@@ -150,7 +150,7 @@ def test_a_run_is_stored_when_only_its_trends_cannot_be_folded(
         raise WriteFailed("could not fold: no space left")
 
     monkeypatch.setattr("dqm_db.trends.needs_folding", lambda *_: True)
-    monkeypatch.setattr(writer, "fold_trends", full)
+    monkeypatch.setattr(writer, "fold", full)
     (outcome,) = ingest_files(writer, [write_run(tmp_path, 1)])
     assert outcome.status is Status.STORED
     assert writer.stored("NectarCAMQM", 1) is not None
