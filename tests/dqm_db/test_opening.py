@@ -246,14 +246,22 @@ def test_a_database_written_with_schema_1_reads(tmp_path, samples):
         assert snapshot.catalogue("NectarCAMQM").columns["run"].tolist() == [6001, 6002]
 
 
-def test_only_a_few_classes_are_stored(file_settings):
+def test_only_a_few_classes_are_stored(file_settings, monkeypatch):
     """Records name only our own classes, BTrees and blobs, so nothing else may ever move."""
     import pickletools
 
+    from dqm_db import pixel_folding, trends
     from dqm_db.content import Original
 
+    monkeypatch.setattr(trends, "FOLD", 1)
+    monkeypatch.setattr(pixel_folding.fold, "__defaults__", (1,))
+    monkeypatch.setattr(pixel_folding.needs_folding, "__defaults__", (1,))
     with open_writer(file_settings) as writer:
         writer.store_run(a_run(), Original("tar", b"x"))
+        with writer.database.connection() as connection:
+            camera = connection.root()[ROOT_KEY].cameras["NectarCAMQM"]
+            assert len(camera.trends.blocks) == len(camera.pixels.blocks) == 1
+            assert len(camera.verdicts) == 1
         storage = writer.database._storage
         modules = set()
         for record in (r for t in storage.iterator() for r in t):
