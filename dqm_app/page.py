@@ -47,6 +47,11 @@ SCRIPTS_OF_VIEWS: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 """What views without figures need instead; the table in static/views.js says the same."""
+STYLE_OF_PLOTS = "plots.css"
+STYLE_OF_VIEWS: Mapping[str, str] = MappingProxyType(
+    {"overview": "overview.css", "runs": "runs_table.css"}
+)
+"""Style sheets likewise; all others are those of every page."""
 _SERVICE = "dqm_service"
 
 
@@ -86,6 +91,8 @@ def _variables(request: Any) -> dict[str, Any]:
         "scripts": addresses("js"),
         "scripts_later": SCRIPTS_ON_DEMAND | _of_other_views(request),
         "styles": addresses("css"),
+        "styles_of_views": {name: STYLE_OF_VIEWS.get(name, STYLE_OF_PLOTS) for name in VIEWS},
+        "style_of_view": STYLE_OF_VIEWS.get(_asked_view(request), STYLE_OF_PLOTS),
         "verdicts": [[status, *wording] for status, wording in words().items()],
         "views": {name: view.title for name, view in VIEWS.items()},
         "themes": {name: theme.css_variables() for name, theme in themes().items()},
@@ -94,7 +101,11 @@ def _variables(request: Any) -> dict[str, Any]:
 
 def _of_other_views(request: Any) -> frozenset[str]:
     """Scripts that the view asked for does without; those that need them load them."""
+    wanted = SCRIPTS_OF_VIEWS.get(_asked_view(request), SCRIPTS_OF_PLOTS)
+    return SCRIPTS_OF_PLOTS.union(*SCRIPTS_OF_VIEWS.values()) - wanted
+
+
+def _asked_view(request: Any) -> str:
     (asked,) = request.arguments.get("view", [b""])[-1:]
     view = asked.decode(errors="replace")
-    wanted = SCRIPTS_OF_VIEWS.get(view if view in VIEWS else next(iter(VIEWS)), SCRIPTS_OF_PLOTS)
-    return SCRIPTS_OF_PLOTS.union(*SCRIPTS_OF_VIEWS.values()) - wanted
+    return view if view in VIEWS else next(iter(VIEWS))

@@ -6,6 +6,9 @@ const given = JSON.parse(document.getElementById("session").textContent);
 export const app = given.app;
 export const root = given.root;
 
+/** Address of the style sheet of each view. */
+export const { styles } = given;
+
 /** The Bokeh document; null until connected. */
 export let doc = null;
 

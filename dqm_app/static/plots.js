@@ -16,6 +16,14 @@ const PARTS = {
   "figures-pixel": async () => (await import("./plots_pixel.js")).Pixel,
 };
 
+const parts = {}; // those that are loaded
+
+/** Load what the toolbar of *view* has beside that of others. */
+export async function prepare(view) {
+  const layout = `figures-${view}`;
+  if (layout in PARTS) parts[layout] = await PARTS[layout]();
+}
+
 class Toolbar {
   constructor(root, layout, document_) {
     this.layout = layout;
@@ -34,6 +42,10 @@ class Toolbar {
       element("span", { class: "plot-controls" }, [this.range.root, this.picked.root]),
     ]);
     root.replaceChildren(this.bar);
+    if (layout.name in parts) {
+      this.part = new parts[layout.name](document_, root);
+      this.bar.querySelector(".plot-controls").prepend(this.part.root);
+    }
     layout.properties.tags.change.connect(() => this.show());
     this.show();
     this.loaded = this.load(root, layout, document_);
@@ -45,11 +57,6 @@ class Toolbar {
       const { Contents } = await import("./plots_contents.js");
       this.contents = new Contents(document_);
       root.append(this.contents.root);
-      this.show();
-    }
-    if (layout.name in PARTS) {
-      this.part = new (await PARTS[layout.name]())(document_, root);
-      this.bar.querySelector(".plot-controls").prepend(this.part.root);
       this.show();
     }
     if ([...layout.references()].some((model) => model.name?.endsWith("-picked"))) {
