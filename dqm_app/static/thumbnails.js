@@ -8,7 +8,7 @@ import { element, text } from "./html.js";
 
 const WIDTH = 208;
 const NOBODY = 0xffff;
-const SPECIAL = [[253, "--dqm-alert"], [254, "--dqm-absent"], [255, "--dqm-outline"]]; // bad, no value, absent
+const SPECIAL = [[253, "--dqm-bad-fill"], [254, "--dqm-absent"], [255, "--dqm-outline"]]; // bad, no value, absent
 
 /** Draws codes of pixels, see dqm_app/views/thumbnails.py. */
 export class Painter {

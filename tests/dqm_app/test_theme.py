@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from bokeh.models import LinearAxis, Plot
+from numpy.typing import NDArray
 
 from dqm_app.theme import THEME_NAMES, themes
 from dqm_app.verdicts import words
@@ -44,6 +46,8 @@ def test_lines_and_marks_can_be_seen(name):
     theme = themes()[name]
     for colour in (theme["axis"], theme["absent"], theme["bad"], *theme.series):
         assert contrast(colour, theme["surface"]) >= 3
+    # the edges of entries, which nothing else shows
+    assert contrast(theme["axis"], theme["page"]) >= 3
 
 
 @pytest.mark.parametrize("name", THEME_NAMES)
@@ -51,6 +55,49 @@ def test_the_palette_rises_evenly_in_lightness(name):
     # neighbours may differ by less than colours of 8 bits can say
     lightness = [luminance(colour) for colour in themes()[name].palettes["value"][::4]]
     assert lightness == sorted(lightness)
+
+
+# what red-green blind eyes make of linear red, green and blue (Machado, Oliveira, Fernandes 2009)
+EYES = {
+    "usual": np.eye(3),
+    "protanopic": np.array(
+        [
+            [0.152286, 1.052583, -0.204868],
+            [0.114503, 0.786281, 0.099216],
+            [-0.003882, -0.048116, 1.051998],
+        ]
+    ),
+    "deuteranopic": np.array(
+        [
+            [0.367322, 0.860646, -0.227968],
+            [0.280085, 0.672501, 0.047413],
+            [-0.011820, 0.042940, 0.968881],
+        ]
+    ),
+}
+XYZ = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) / [
+    [0.9505],
+    [1.0],
+    [1.089],
+]
+
+
+def seen(colour: str, eyes: str) -> NDArray[np.float64]:
+    """CIE L*a*b* of ``#rrggbb`` for these eyes."""
+    channels = np.array(list(bytes.fromhex(colour.removeprefix("#")))) / 255
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    x, y, z = np.cbrt(XYZ @ np.clip(EYES[eyes] @ linear, 0, 1))  # near black only a little off
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+@pytest.mark.parametrize("name", THEME_NAMES)
+@pytest.mark.parametrize("eyes", EYES)
+def test_bad_pixels_of_small_maps_are_told_from_all_values(name, eyes):
+    theme = themes()[name]
+    others = (*theme.palettes["value"], theme["absent"], theme["outline"])
+    bad = seen(theme["bad_fill"], eyes)
+    apart = [float(np.linalg.norm(bad - seen(other, eyes))) for other in others]
+    assert min(apart) > 20, "2 is the least that can be told side by side"
 
 
 @pytest.mark.parametrize("name", THEME_NAMES)
