@@ -3,17 +3,18 @@
 import { go, href, inView } from "./address.js";
 import { listen } from "./bridge.js";
 import { UNKNOWN, bytes, clock, count, date, duration, plural } from "./format.js";
-import { badge } from "./verdicts.js";
+import { badge, words } from "./verdicts.js";
 
 const strip = document.getElementById("facts");
 const REASONS = "overview"; // the view that says why
+const UNJUDGED = new Set(["none", "unknown"]);
 let written = null;
 
 listen("state", (state) => {
   const text = JSON.stringify([state.header, state.verdict]);
   if (text === written) return;
   written = text;
-  const facts = state.header === null ? [] : [judged(state.verdict), ...describe(state.header)];
+  const facts = state.header === null ? [] : [judged(state.verdict), ...describe(state.header, UNJUDGED.has(words(state.verdict).key))];
   strip.replaceChildren(...facts);
 });
 
@@ -33,16 +34,17 @@ function judged(verdict) {
   return box;
 }
 
-function describe(header) {
+// what the checks judge is marked here only where they did not
+function describe(header, mark) {
   const { events } = header;
   const facts = [
     ...times(header),
     titled(fact("Events", total(events), classes(events)), counted(events)),
-    absent(header),
+    absent(header, mark),
     titled(
       fact("Bad pixels", count(header.bad_pixels),
         header.bad_pixels === null ? "no bad-pixel data" : "in any gain or event class",
-        header.bad_pixels > 0),
+        mark && header.bad_pixels > 0),
       "Flagged in more than 50 % of the events, in at least one gain or event class"),
     provenance(header),
   ];
@@ -87,13 +89,13 @@ function counted(events) {
     + ` and ${plural(wrong, "event")} with a wrong time. Timelines contain all ${all}.`;
 }
 
-function absent(header) {
+function absent(header, mark) {
   const modules = header.absent_modules;
   const pixels = plural(header.absent_pixels, "pixel");
-  if (modules.length === 0) return fact("Absent modules", "0", header.absent_pixels ? pixels : null, header.absent_pixels > 0);
+  if (modules.length === 0) return fact("Absent modules", "0", header.absent_pixels ? pixels : null, mark && header.absent_pixels > 0);
   return more("Absent modules", count(modules.length), pixels, [
     element("p", `Modules ${modules.join(", ")}`),
-  ], "alert");
+  ], mark ? "alert" : "");
 }
 
 function provenance(header) {
