@@ -55,13 +55,19 @@ function fill(select, options) {
   }
 }
 
+const places = new Map(); // how far each view was scrolled when it was left
+let front;
+
 function showView(name) {
+  if (front !== undefined && front !== name) places.set(front, main.scrollTop);
   for (const link of links.querySelectorAll("a")) {
     if (link.dataset.view === name) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
     link.href = href(inView(link.dataset.view));
   }
   for (const section of main.querySelectorAll(".view")) section.hidden = section.id !== `view-${name}`;
+  if (front !== name) main.scrollTop = places.get(name) ?? 0;
+  front = name;
 }
 
 const LATE_MS = 250;

@@ -4,7 +4,8 @@
 // run (JSON, and the codes of the maps), those of "overview-frame" what never changes, and those of
 // "overview-words" what the maps are called.
 
-import { go, href, inView, wanted } from "./address.js";
+import { go, href, inView, pending, wanted } from "./address.js";
+import { listen } from "./bridge.js";
 import { views } from "./controls.js";
 import { ago, count, date, plural } from "./format.js";
 import { complain, element } from "./html.js";
@@ -33,7 +34,13 @@ class Overview {
       element("div", { class: "words" }, [this.verdict, this.numbers, this.changes]),
       element("section", { class: "card all-maps", "aria-label": "All camera maps" }, [this.maps.root, this.legend]),
     ]));
-    root.addEventListener("click", follow);
+    this.root = root;
+    this.left = null; // the link by which the keyboard went away
+    root.addEventListener("click", (event) => {
+      const followed = follow(event);
+      if (event.detail === 0) this.left = followed?.getAttribute("href") ?? null;
+    });
+    listen("state", () => this.back());
     this.layout.properties.tags.change.connect(() => this.show());
     this.show();
   }
@@ -49,6 +56,14 @@ class Overview {
     const maps = page.maps.map((map) => ({ ...called[map.quantity], ...map }));
     this.maps.show(maps, field(said, "codes"), page.changes?.strong ?? [], page.reference.run);
     this.legend.replaceChildren(...legend(page));
+  }
+
+  // the keyboard goes on where it was
+  back() {
+    if (this.left === null || pending() || !this.root.checkVisibility()) return;
+    const links = [...this.root.querySelectorAll("a")];
+    if (document.activeElement === document.body) links.find((link) => link.getAttribute("href") === this.left)?.focus({ preventScroll: true });
+    this.left = null;
   }
 
   // ---- the verdict
@@ -175,13 +190,14 @@ function meaning(status, results) {
   return partly ? "All that could be checked is good" : words(status).meaning;
 }
 
+// the sentence names one limit: both are told where there are two
 function reason(result) {
-  const allowed = result.limits && ` allowed ${result.limits}`;
+  const allowed = result.between ? ` Allowed: ${result.limits}. ` : " ";
   return element("li", {}, [
     mark(result.status),
     element("span", {}, [
       link(result.address, [result.text], { title: result.name }),
-      element("span", { class: "told" }, [allowed, allowed && result.trend ? ", " : " ", over(result, result.trend ? "since when?" : "")]),
+      element("span", { class: "told" }, [allowed, over(result, result.trend ? "Since when?" : "")]),
     ]),
   ]);
 }
@@ -221,7 +237,7 @@ function apart(seconds) {
 
 const SIGNS = { bad: "✕", absent: "⬡", back: "✓", recovered: "✓" };
 
-function state({ kind, title, modules, pixels }) {
+function state({ kind, title, modules, pixels, picks }) {
   const parts = [];
   if (modules.length) {
     parts.push(`${plural(modules.length, "module")} `, ...named(modules, "m"));
@@ -229,10 +245,9 @@ function state({ kind, title, modules, pixels }) {
   if (pixels.length) {
     parts.push(`${modules.length ? " and " : ""}${plural(pixels.length, "pixel")} `, ...named(pixels, ""));
   }
-  const all = [...modules.map((module) => `m${module}`), ...pixels].join(",");
   return element("li", { class: kind }, [
     element("span", { class: "sign", "aria-hidden": "true" }, [SIGNS[kind]]),
-    element("span", {}, [link({ view: "maps", pixels: all }, [element("b", {}, [title])]), ": ", ...parts]),
+    element("span", {}, [link({ view: "maps", pixels: picks }, [element("b", {}, [title])]), ": ", ...parts]),
   ]);
 }
 
@@ -243,13 +258,13 @@ function named(ids, prefix) {
   return ids.length > PIXELS ? [...links, `, and ${count(ids.length - PIXELS)} more`] : links;
 }
 
-function changed({ quantity, title, unit, before, after, shift, strong, count: number, pixels }, run) {
+function changed({ quantity, title, unit, before, after, shift, strong, count: number, picks }, run) {
   const compared = views().includes("compare") ? { view: "compare", quantity, reference: String(run) } : { view: "maps", quantity };
   return element("tr", { class: strong ? "strong" : "" }, [
     element("th", { scope: "row" }, [link(compared, [title], { title: quantity })]),
     element("td", { class: "number", title: `Median ${before} → ${after} ${unit}` }, [shift && `${shift} σ`]),
     element("td", { class: "number" }, number === 0 ? [] : [
-      pixels === "" ? plural(number, "pixel") : link({ view: "maps", quantity, pixels }, [plural(number, "pixel")]),
+      picks === "" ? plural(number, "pixel") : link({ view: "maps", quantity, pixels: picks }, [plural(number, "pixel")]),
     ]),
   ]);
 }
@@ -285,11 +300,13 @@ function anchor(change, children, attributes = {}) {
   return made;
 }
 
+// returns the link that was followed
 function follow(event) {
   const clicked = event.target.closest("a");
-  if (clicked === null || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (clicked === null || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return null;
   event.preventDefault();
   go(addresses.get(clicked));
+  return clicked;
 }
 
 function field(value, key) {

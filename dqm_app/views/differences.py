@@ -69,8 +69,6 @@ LINKED = 150
 def _line(change: MapChange) -> dict[str, Any]:
     info = describe(change.quantity)
     before, after = alike(change.spread, change.before, change.after)
-    modules, rest = by_module(change.pixels)
-    names = [*(f"m{module}" for module in modules), *map(str, rest)]
     return {
         "quantity": change.quantity,
         "title": info.title,
@@ -80,7 +78,7 @@ def _line(change: MapChange) -> dict[str, Any]:
         "shift": _shift(change.shift),
         "strong": change.strong,
         "count": len(change.pixels),
-        "pixels": ",".join(names) if len(names) <= LINKED else "",
+        "picks": _picks(*by_module(change.pixels)),
     }
 
 
@@ -106,4 +104,16 @@ def _states(states: StateChanges) -> list[dict[str, Any]]:
 
 def _state(kind: str, title: str, pixels: NDArray[np.int64]) -> dict[str, Any]:
     modules, rest = by_module(pixels)
-    return {"kind": kind, "title": title, "modules": modules, "pixels": rest}
+    return {
+        "kind": kind,
+        "title": title,
+        "modules": modules,
+        "pixels": rest,
+        "picks": _picks(modules, rest),
+    }
+
+
+def _picks(modules: list[int], pixels: list[int]) -> str:
+    """For the address: these are picked; empty when they are too many."""
+    names = [*(f"m{module}" for module in modules), *map(str, pixels)]
+    return ",".join(names) if len(names) <= LINKED else ""

@@ -32,13 +32,15 @@ def _result(result: CheckResult) -> dict[str, Any]:
     unit = f" {result.unit}" if result.unit else ""
     unknown = result.status is Status.UNKNOWN
     why = short_reason(result.text.removeprefix(f"{result.title}: ").removesuffix("."))
+    low, high = _passed(result)
     return {
         "title": result.title,
         "status": int(result.status),
         "text": result.text,
         "reason": why if unknown else None,
         "value": None if result.value is None else f"{significant(result.value, 3)}{unit}",
-        "limits": _limits(result),
+        "limits": _words(low, high),
+        "between": low is not None and high is not None,
         "name": " ".join(filter(None, (result.quantity, result.statistic))),
         **_places(result),
     }
@@ -62,13 +64,14 @@ def _known() -> Mapping[str, Mapping[str, Any]]:
     return tomllib.loads(text)["checks"]
 
 
-def _limits(result: CheckResult) -> str:
-    """The limits that were passed, else those that come first: ``240 to 260``, ``at most 5``."""
+def _passed(result: CheckResult) -> tuple[float | None, float | None]:
+    """The limits that were passed, else those that come first."""
     names = [LIMIT_OF.get(result.status, ""), *FIRST_LIMITS]
-    found = next((result.limits[name] for name in names if name in result.limits), None)
-    if found is None:
-        return ""
-    low, high = found
+    return next((result.limits[name] for name in names if name in result.limits), (None, None))
+
+
+def _words(low: float | None, high: float | None) -> str:
+    """``240 to 260``, ``at most 5``, ``at least 5``, or nothing."""
     if low is not None and high is not None:
         return f"{significant(low, 4)} to {significant(high, 4)}"
     if high is not None:

@@ -141,6 +141,7 @@ def test_reasons_come_worst_first_with_value_limits_and_where_to_look(database):
     bad, wide, fine, unknown = verdict["results"]
     assert (bad["text"], bad["value"]) == ("30 pixels are bad.", "30 pixels")
     assert bad["limits"] == "at most 20", "the limit that was passed"
+    assert (bad["between"], wide["between"], fine["between"]) == (False, True, False)
     assert bad["address"] == {"view": "maps", "quantity": MASK}
     assert bad["trend"] == {"view": "trends", "quantity": MASK, "statistic": "bad"}
     assert wide["limits"] == "4500 to 5000"
@@ -255,11 +256,12 @@ def test_changed_pixels_modules_and_quantities_are_found(database):
     changes = page(database, 6002)["changes"]
     assert changes["quantities"][0]["quantity"] == MASK
     charge = line(changes["quantities"], "quantity", CHARGE)
-    assert (charge["count"], charge["pixels"]) == (3, "3,4,5")
+    assert (charge["count"], charge["picks"]) == (3, "3,4,5")
     assert (charge["shift"], charge["strong"]) == ("", False)
     assert changes["strong"] == [MASK]
     (state,) = changes["states"]
     assert (state["kind"], state["modules"], state["pixels"]) == ("bad", [2], [30])
+    assert state["picks"] == "m2,30"
     back = page(database, 6001, reference="6002")["changes"]["states"]
     assert [state["kind"] for state in back] == ["recovered"]
 

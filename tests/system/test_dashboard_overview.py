@@ -114,11 +114,12 @@ def test_a_bad_run_says_why_and_each_reason_leads_to_where_it_is_seen(browser, s
     with opened(browser, site, 8001) as page:
         assert page.address["view"] == "overview", "the page opens on it"
         assert "BAD" in page.text(".overview .judged h2")
+        assert page["#facts .alert"].count() == 0, "what is wrong is for the verdict to say"
         assert page["#quantity"].is_hidden()
         reasons = page[".reasons li"].all_inner_texts()
         first, second = (text.splitlines()[1] for text in reasons)
-        assert first.startswith("30 pixels are bad. allowed at most 20")
-        assert second.startswith("The mean charge is low.")
+        assert first == "30 pixels are bad. Since when?"
+        assert second == "The mean charge is low. Allowed: 4500 to 5000. Since when?"
         assert page.text(".checks summary") == "1 check passed"
         assert page[".checks table"].is_hidden()
         page[".checks summary"].click()
@@ -129,7 +130,7 @@ def test_a_bad_run_says_why_and_each_reason_leads_to_where_it_is_seen(browser, s
         page.page.go_back()
         page.settled()
         assert page["#view-overview"].is_visible()
-        page[".reasons a"].filter(has_text="since when").first.click()
+        page[".reasons a"].filter(has_text="Since when").first.click()
         page.settled()
         assert (page.address["view"], page.address["statistic"]) == ("trends", "bad")
         assert page.errors == []
@@ -139,6 +140,7 @@ def test_runs_that_were_not_judged_or_could_not_be_say_so(browser, site):
     with opened(browser, site, 6002) as page:
         assert "Not judged" in page.text(".overview .judged")
         assert "dqm recheck" in page.text(".overview .judged")
+        assert "Bad pixels" in page.text("#facts .alert"), "nobody else says that there are any"
         page.press("]", "]", "]")
         page.wait_for_run(8003)
         assert "UNKNOWN" in page.text(".overview .judged h2")
@@ -160,6 +162,58 @@ def test_a_run_that_is_judged_again_says_so_by_itself(browser, site):
         page.wait_for(
             'document.querySelector(".overview .judged h2").innerText.includes("WARNING")'
         )
+        assert page.errors == []
+
+
+def test_one_comes_back_from_a_plot_to_where_one_was(browser, site):
+    with opened(browser, site, 8001) as page:
+        scrolled = page["#views"]
+        low = page['.map[href*="BADPIX"]'].first
+        low.evaluate("link => link.scrollIntoView({block: 'end'})")
+        place = scrolled.evaluate("main => main.scrollTop")
+        assert place > 0
+        low.click()
+        page.settled()
+        assert page.address["view"] == "maps"
+        assert scrolled.evaluate("main => main.scrollTop") == 0
+        page.page.go_back()
+        page.settled()
+        assert page["#view-overview"].is_visible()
+        assert scrolled.evaluate("main => main.scrollTop") == place
+        link = page[".reasons a"].filter(has_text="mean charge")
+        link.focus()
+        page.press("Enter")
+        assert page.address["view"] == "maps"
+        page.page.go_back()
+        page.settled()
+        page.wait_for('document.activeElement.textContent.includes("mean charge")')
+        assert page.errors == []
+
+
+LOOKS = """view => [view, ...view.querySelectorAll("*")].flatMap((part) =>
+  [null, "::before", "::after"].map((pseudo) => {
+    const look = getComputedStyle(part, pseudo);
+    return [part.tagName + (pseudo ?? ""), part.className, ...[...look]
+      .filter((key) => !key.startsWith("--")).map((key) => `${key}: ${look.getPropertyValue(key)}`)];
+  }))"""
+
+
+@pytest.mark.parametrize("view", ["overview", "runs"])
+def test_a_view_looks_the_same_after_the_style_sheets_of_others_have_come(browser, site, view):
+    with opened(browser, site, 8001, f"&view={view}") as page:
+        page[f"#toolbar-{view} input"].first.wait_for()
+        page.page.mouse.move(0, 0)
+        before = page[f"#toolbar-{view}"].evaluate(LOOKS)
+        sheets = page["link[rel=stylesheet]"].count()
+        for other in ("maps", "runs", "overview", view):
+            page[f'[data-view="{other}"]'].click()
+            page.settled()
+        assert page["link[rel=stylesheet]"].count() > sheets
+        page.page.mouse.move(0, 0)
+        after = page[f"#toolbar-{view}"].evaluate(LOOKS)
+        assert len(before) == len(after)
+        for one, other in zip(before, after, strict=True):
+            assert set(one) == set(other), one[:2]
         assert page.errors == []
 
 
@@ -227,11 +281,10 @@ def test_small_maps_draw_each_pixel_at_its_place_in_the_colours_of_the_theme(bro
         absent[content.header.absent_pixels] = True
         found = at_pixels(drawn)
         assert (found[absent, :3] == rgb(theme["outline"])).all()
-        assert (
-            (found[:, :3] == rgb(theme["alert"])).all(axis=1)
-        ).sum() == content.header.bad_pixels
+        bad = (found[:, :3] == rgb(theme["bad_fill"])).all(axis=1)
+        assert bad.sum() == content.header.bad_pixels
         (values,) = next(q for q in content.quantities if q.name == CHARGE).columns.values()
-        good = ~absent & ~(found[:, :3] == rgb(theme["alert"])).all(axis=1)
+        good = ~absent & ~bad
         light = found[good, :3] @ (0.2126, 0.7152, 0.0722)
         order = np.corrcoef(np.argsort(np.argsort(values[good])), np.argsort(np.argsort(light)))
         assert order[0, 1] > 0.98, "the higher the lighter, as in the palette"
