@@ -141,10 +141,8 @@ class Session:
             return
         try:
             shown, data = await self._load(place)
-        except DatabaseUnavailable:
-            failure = f"{_words(place)} could not be read: the database does not answer."
         except DQMError as error:
-            failure = f"{_words(place)} could not be read: {error}."
+            failure = f"{_words(place)} could not be read: {_reason(error)}."
         except Exception:
             log.exception("%s run %d, view %s", place.camera, place.run, place.view)
             failure = f"{_words(place)} failed. {_SEE_LOG}"
@@ -337,7 +335,7 @@ class Session:
         try:
             answer = await self._service.run(lambda snap: listing(snap, camera, time.time()))
         except DQMError as error:
-            answer = {"error": f"This could not be read: {error}."}
+            answer = {"error": f"This could not be read: {_reason(error)}."}
         answer["seq"] = int(wanted["seq"])
         if not self._failures.overtaken:
             await self._locked(lambda: self._page.update(failures=json.dumps(answer)))
@@ -356,7 +354,7 @@ class Session:
             try:
                 value = await self._service.run(loader)
             except DQMError as error:
-                text = f"More data for this view could not be read: {error}."
+                text = f"More data for this view could not be read: {_reason(error)}."
                 await self._locked(lambda: self._complain(text))
                 return
             if self._shown is asked_in and not self._fetches[key].overtaken:
@@ -384,6 +382,13 @@ class Session:
 
 async def _call(work: Callable[[], Awaitable[None]]) -> None:
     await work()
+
+
+def _reason(error: DQMError) -> str:
+    """The end of a sentence; what is wrong with the database the page says at length."""
+    if isinstance(error, DatabaseUnavailable):
+        return "the database does not answer"
+    return str(error).removesuffix(".")
 
 
 def _words(place: Place) -> str:

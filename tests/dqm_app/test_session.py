@@ -471,7 +471,8 @@ def test_failures_are_sent_when_they_are_asked_for(browse, writer):
         assert [row["camera"] for row in answer["rows"]] == ["Other"]
         assert answer["cameras"] == {"NectarCAMQM": 1, "Other": 1}
         database.error = DatabaseUnavailable("it is down")
-        assert (await ask(2, ""))["error"] == "This could not be read: it is down."
+        unread = "This could not be read: the database does not answer."
+        assert (await ask(2, ""))["error"] == unread
         database.error = None
         assert len((await ask(3, ""))["rows"]) == 2
 
@@ -515,11 +516,13 @@ def test_a_fetch_that_fails_is_said(browse):
     async def scenario(service, database, _gate):
         page = Page(service)
         await page.show(run=6001)
-        database.error = DatabaseUnavailable("it is down")
+        database.error = DatabaseUnavailable("The database is down.")
         got = []
         page.view("first").context.fetch(lambda snapshot: snapshot.cameras(), got.append, "key")
         await until(lambda: page.state["message"] is not None)
-        assert "it is down" in page.state["message"]["text"]
+        assert page.state["message"]["text"] == (
+            "More data for this view could not be read: the database does not answer."
+        )
         assert (page.state["run"], got) == (6001, [])
         database.error = None
         state = await page.show(run=6002)
