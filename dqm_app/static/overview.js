@@ -25,7 +25,14 @@ class Overview {
     const painter = new Painter({ x: get("x"), y: get("y"), radius: get("radius"), palette: get("palette") });
     this.maps = new Thumbnails(painter, link);
     this.verdict = element("section", { class: "card judged", "aria-label": "Verdict" });
-    this.numbers = element("section", { class: "card", "aria-label": "Key numbers" });
+    this.entry = this.chooser();
+    this.automatic = element("button", {
+      type: "button", title: "Compare with the last good run before this one", click: () => go({ reference: undefined }),
+    }, ["Last good run"]);
+    this.counted = element("div");
+    this.numbers = element("section", { class: "card", "aria-label": "Key numbers" }, [
+      element("header", {}, [element("h2", {}, ["Key numbers"]), this.automatic, this.entry]), this.counted,
+    ]);
     this.changes = element("section", { class: "card", "aria-label": "What changed" });
     this.legend = element("p", { class: "legend" });
     this.checks = element("details", { class: "checks" });
@@ -38,7 +45,7 @@ class Overview {
     this.left = null; // the link by which the keyboard went away
     root.addEventListener("click", (event) => {
       const followed = follow(event);
-      if (event.detail === 0) this.left = followed?.getAttribute("href") ?? null;
+      if (event.detail === 0) this.left = followed === null ? null : placeOf(followed);
     });
     listen("state", () => this.back());
     this.layout.properties.tags.change.connect(() => this.show());
@@ -46,24 +53,31 @@ class Overview {
   }
 
   show() {
+    const held = this.root.contains(document.activeElement) ? placeOf(document.activeElement) : null;
     const said = this.layout.tags[0];
     const page = JSON.parse(field(said, "page"));
     this.verdict.dataset.status = words(page.verdict?.status ?? null).key;
     this.verdict.replaceChildren(...this.judge(page));
-    this.numbers.replaceChildren(...this.count(page));
+    this.counted.replaceChildren(...this.count(page));
+    this.automatic.hidden = wanted.reference === undefined;
     this.changes.replaceChildren(...this.compare(page));
     const called = JSON.parse(this.words.tags[0]);
     const maps = page.maps.map((map) => ({ ...called[map.quantity], ...map }));
     this.maps.show(maps, field(said, "codes"), page.changes?.strong ?? [], page.reference.run);
     this.legend.replaceChildren(...legend(page));
+    if (held !== null && document.activeElement === document.body) this.focus(held);
   }
 
   // the keyboard goes on where it was
   back() {
     if (this.left === null || pending() || !this.root.checkVisibility()) return;
-    const links = [...this.root.querySelectorAll("a")];
-    if (document.activeElement === document.body) links.find((link) => link.getAttribute("href") === this.left)?.focus({ preventScroll: true });
+    if (document.activeElement === document.body) this.focus(this.left);
     this.left = null;
+  }
+
+  focus(place) {
+    const parts = [...this.root.querySelectorAll("a, summary")];
+    parts.find((part) => placeOf(part) === place)?.focus({ preventScroll: true });
   }
 
   // ---- the verdict
@@ -127,7 +141,7 @@ class Overview {
     ];
   }
 
-  reference({ run, chosen, problem, start, earlier }, camera) {
+  chooser() {
     const entry = element("input", {
       type: "text", inputmode: "numeric", size: 7, placeholder: "another run", autocomplete: "off",
       "aria-label": "Compare with another run", title: "A run number; Enter compares with it",
@@ -139,18 +153,20 @@ class Overview {
         const digits = entry.value.trim();
         const right = /^\d{1,18}$/.test(digits);
         complain(entry, right ? "" : "A run number, for example 6310");
-        if (right) go({ reference: digits });
+        if (!right) return;
+        entry.value = "";
+        go({ reference: digits });
       },
     });
-    const automatic = wanted.reference === undefined ? "" : element("button", {
-      type: "button", title: "Compare with the last good run before this one", click: () => go({ reference: undefined }),
-    }, ["Last good run"]);
+    return entry;
+  }
+
+  reference({ run, chosen, problem, start, earlier }, camera) {
     const sentence = run === null ? ["There is no good run before this one to compare with."] : [
       "Change since ", anchor({ run: String(run), camera, reference: undefined }, [`run ${run}`], { title: `Started ${date(start)} UTC` }),
       chosen ? "" : ", the last good one", earlier === null ? "" : ` (${apart(earlier)})`,
     ];
     return [
-      element("header", {}, [element("h2", {}, ["Key numbers"]), automatic, entry]),
       problem === "" ? "" : element("p", { class: "problem" }, [`${problem}.`]),
       element("p", { class: "reference" }, sentence),
     ];
@@ -289,6 +305,11 @@ function legend({ changes, reference }) {
 // ---- links to other pages: real ones, which go there without a load
 
 const addresses = new WeakMap();
+
+// where a link leads to, whichever run is in front; or what unfolds
+function placeOf(part) {
+  return JSON.stringify(addresses.get(part) ?? part.parentElement?.className);
+}
 
 function link(address, children, attributes = {}) {
   return anchor({ ...address, view: views().includes(address.view) ? address.view : "maps" }, children, attributes);

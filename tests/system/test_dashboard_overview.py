@@ -156,12 +156,23 @@ def test_runs_that_were_not_judged_or_could_not_be_say_so(browser, site):
 def test_a_run_that_is_judged_again_says_so_by_itself(browser, site):
     with opened(browser, site, 7001) as page:
         assert "WARNING" in page.text(".overview .judged h2")
+        entry = page['.overview input[aria-label="Compare with another run"]']
+        entry.focus()
+        page.page.keyboard.type("60")
         site.judge(7001, TOO_MANY_BAD, checked_at=2e9)
         page.wait_for('document.querySelector(".overview .judged h2").innerText.includes("BAD")')
+        page.page.keyboard.type("01")
+        assert entry.input_value() == "6001", "who types is not disturbed"
+        page[".numbers a"].first.focus()
         site.judge(7001, WIDE, checked_at=2.1e9)
         page.wait_for(
             'document.querySelector(".overview .judged h2").innerText.includes("WARNING")'
         )
+        page.wait_for('document.activeElement.textContent === "Events"')
+        page[".checks summary"].focus()
+        site.judge(7001, TOO_MANY_BAD, checked_at=2.2e9)
+        page.wait_for('document.querySelector(".overview .judged h2").innerText.includes("BAD")')
+        page.wait_for('document.activeElement.matches(".checks summary")')
         assert page.errors == []
 
 
