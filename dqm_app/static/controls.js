@@ -3,6 +3,7 @@
 import { ask, go, href, inView, onAsk, pending, remarks, shown, wanted } from "./address.js";
 import { listen } from "./bridge.js";
 import { clock } from "./format.js";
+import { isOurs } from "./html.js";
 import { words } from "./verdicts.js";
 
 const get = (id) => document.getElementById(id);
@@ -157,7 +158,7 @@ for (const select of [camera, quantity]) {
 }
 links.addEventListener("click", (event) => {
   const link = event.target.closest("a");
-  if (link === null || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  if (link === null || !isOurs(event)) return;
   event.preventDefault();
   go({ view: link.dataset.view });
 });

@@ -3,6 +3,7 @@
 import { go, href, inView } from "./address.js";
 import { listen } from "./bridge.js";
 import { UNKNOWN, bytes, clock, count, date, duration, plural } from "./format.js";
+import { element, isOurs } from "./html.js";
 import { badge, words } from "./verdicts.js";
 
 const strip = document.getElementById("facts");
@@ -20,18 +21,15 @@ listen("state", (state) => {
 
 // leads to the reasons
 function judged(verdict) {
-  const box = element("div", null, "fact judged");
-  const link = element("a");
-  link.id = "verdict";
-  link.href = href(inView(REASONS));
-  link.append(badge(verdict));
-  link.addEventListener("click", (event) => {
-    if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const open = (event) => {
+    if (!isOurs(event)) return;
     event.preventDefault();
     go({ view: REASONS });
-  });
-  box.append(element("span", "Verdict", "label"), link);
-  return box;
+  };
+  return element("div", { class: "fact judged" }, [
+    part("label", "Verdict"),
+    element("a", { id: "verdict", href: href(inView(REASONS)), click: open }, [badge(verdict)]),
+  ]);
 }
 
 // what the checks judge is marked here only where they did not
@@ -94,13 +92,12 @@ function absent(header, mark) {
   const pixels = plural(header.absent_pixels, "pixel");
   if (modules.length === 0) return fact("Absent modules", "0", header.absent_pixels ? pixels : null, mark && header.absent_pixels > 0);
   return more("Absent modules", count(modules.length), pixels, [
-    element("p", `Modules ${modules.join(", ")}`),
+    element("p", {}, [`Modules ${modules.join(", ")}`]),
   ], mark ? "alert" : "");
 }
 
 function provenance(header) {
   const name = header.source.split("/").at(-1);
-  const list = element("dl");
   const rows = [
     ["Source", header.source],
     ...(header.results_name === "" ? [["Results file", "none: imported from a database that keeps no files"]] : [
@@ -110,21 +107,17 @@ function provenance(header) {
     ["SHA-256", header.sha256], ["Ingested", `${date(header.ingested_at)} UTC`],
     ["Parser version", String(header.parser_version)],
   ];
-  for (const [label, value] of rows) list.append(element("dt", label), element("dd", value));
+  const list = element("dl", {}, rows.flatMap(([label, value]) => [element("dt", {}, [label]), element("dd", {}, [value])]));
   return more("Source", name, `ingested ${date(header.ingested_at)} UTC`, [list], "long");
 }
 
 function notes(texts) {
-  const list = element("ul");
-  list.append(...texts.map((text) => element("li", text)));
+  const list = element("ul", {}, texts.map((text) => element("li", {}, [text])));
   return more("Notes", count(texts.length), texts[0], [list], "long alert");
 }
 
 function fact(label, value, detail = null, alert = false) {
-  const box = element("div", null, alert ? "fact alert" : "fact");
-  box.append(element("span", label, "label"), element("span", value, "value"));
-  if (detail !== null) box.append(element("span", detail, "detail"));
-  return box;
+  return element("div", { class: alert ? "fact alert" : "fact" }, parts(label, value, detail));
 }
 
 function titled(box, title) {
@@ -133,21 +126,18 @@ function titled(box, title) {
 }
 
 function more(label, value, detail, content, classNames) {
-  const box = element("details", null, `fact ${classNames}`);
-  const summary = element("summary");
-  summary.append(element("span", label, "label"), element("span", value, "value"));
-  if (detail !== null) summary.append(element("span", detail, "detail"));
-  const body = element("div", null, "body");
-  body.append(...content);
-  box.append(summary, body);
-  return box;
+  return element("details", { class: `fact ${classNames}` }, [
+    element("summary", {}, parts(label, value, detail)), element("div", { class: "body" }, content),
+  ]);
 }
 
-function element(tag, text = null, className = null) {
-  const made = document.createElement(tag);
-  if (text !== null) made.textContent = text;
-  if (className !== null) made.className = className;
-  return made;
+function parts(label, value, detail) {
+  const shown = [part("label", label), part("value", value)];
+  return detail === null ? shown : [...shown, part("detail", detail)];
+}
+
+function part(kind, text) {
+  return element("span", { class: kind }, [text]);
 }
 
 // what unfolds is placed below its fact, inside the window

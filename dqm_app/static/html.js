@@ -21,6 +21,11 @@ export function text(node, value) {
   }
 }
 
+/** Whether a click on a link is for the page: no key asks the browser to open it elsewhere. */
+export function isOurs(event) {
+  return event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey;
+}
+
 /** Show that *button* is at work until *act* is done, which may have to fetch a script first. */
 export async function busyWhile(button, act) {
   button.setAttribute("aria-busy", "true");

@@ -8,7 +8,7 @@ import { go, href, inView, pending, wanted } from "./address.js";
 import { listen } from "./bridge.js";
 import { views } from "./controls.js";
 import { ago, count, date, plural } from "./format.js";
-import { complain, element } from "./html.js";
+import { complain, element, isOurs } from "./html.js";
 import { Painter, Thumbnails } from "./thumbnails.js";
 import { badge, mark, words } from "./verdicts.js";
 
@@ -324,7 +324,7 @@ function anchor(change, children, attributes = {}) {
 // returns the link that was followed
 function follow(event) {
   const clicked = event.target.closest("a");
-  if (clicked === null || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return null;
+  if (clicked === null || !isOurs(event)) return null;
   event.preventDefault();
   go(addresses.get(clicked));
   return clicked;

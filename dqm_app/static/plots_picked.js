@@ -3,7 +3,7 @@
 
 import { forget, go, href, inView, note, onAsk, wanted } from "./address.js";
 import { formatPixels, parsePixels, PER_MODULE, PIXELS } from "./address_values.js";
-import { complain, element, text } from "./html.js";
+import { complain, element, isOurs, text } from "./html.js";
 
 const NAMED = 12;
 
@@ -68,7 +68,7 @@ export class PickedPixels {
 
   // what this pixel was like in other runs
   tell(event) {
-    if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return;
+    if (!isOurs(event)) return;
     event.preventDefault();
     go({ view: "pixel", pixel: this.picked[0], level: undefined });
   }

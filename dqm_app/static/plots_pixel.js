@@ -1,7 +1,7 @@
 // The controls of the biography of a pixel, and the list of its changes of state beside the figures.
 
 import { ask, go, href, inView, note, onAsk, wanted } from "./address.js";
-import { complain, element, text } from "./html.js";
+import { complain, element, isOurs, text } from "./html.js";
 import { plural } from "./format.js";
 import { formatPixels, parsePixels } from "./address_values.js";
 import { opensRun, runLink } from "./plots_trends.js";
@@ -32,7 +32,7 @@ export class Pixel {
     this.map = element("a", {
       class: "run-link", title: "The run in front in the camera maps, with this picked",
       click: (event) => {
-        if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return;
+        if (!isOurs(event)) return;
         event.preventDefault();
         go(this.inMap);
       },

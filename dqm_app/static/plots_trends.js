@@ -2,7 +2,7 @@
 // run that a click on its point opens.
 
 import { go, href, inView } from "./address.js";
-import { element, text } from "./html.js";
+import { element, isOurs, text } from "./html.js";
 import { words } from "./verdicts.js";
 
 const AXES = [["run", "Run number"], ["time", "Time"]];
@@ -32,7 +32,7 @@ export function runLink(run, label = `run ${run}`) {
   return element("a", {
     href: href(address), class: "run-link",
     click: (event) => {
-      if (event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey) return;
+      if (!isOurs(event)) return;
       event.preventDefault();
       go({ run, view: overview() });
     },

@@ -3,7 +3,7 @@
 
 import { href, inView } from "./address.js";
 import { count } from "./format.js";
-import { element, perFrame } from "./html.js";
+import { element, isOurs, perFrame } from "./html.js";
 import { COLUMNS } from "./runs_rows.js";
 import { badge } from "./verdicts.js";
 
@@ -218,8 +218,7 @@ export class Grid {
 
   clicked(event) {
     const line = event.target.closest("[data-index]");
-    const elsewhere = event.ctrlKey || event.metaKey || event.shiftKey; // the browser opens the link
-    if (line === null || elsewhere || String(getSelection())) return;
+    if (line === null || !isOurs(event) || String(getSelection())) return;
     event.preventDefault();
     this.active = Number(line.dataset.index);
     this.choose(this.active);
