@@ -100,8 +100,9 @@ function activate(index) {
 }
 
 function choose(row) {
+  if (row === null || row === undefined) return; // none matches
   closePicker();
-  if (row !== null && row !== undefined) go({ run: row.dataset.run });
+  go({ run: row.dataset.run });
 }
 
 const MOVES = { ArrowDown: 1, ArrowUp: -1, PageDown: 10, PageUp: -10 };

@@ -230,6 +230,10 @@ def test_runs_are_found_by_number_and_date_with_the_keyboard_alone(browser, dash
         page.page.keyboard.type(f"{date} 999")
         page.wait_for('document.querySelectorAll("#run-list > *").length === 1')
         assert page["#run-list > *"].get_attribute("data-run") == "999"
+        page.page.keyboard.type("99")
+        page.wait_for('document.querySelectorAll("#run-list > *").length === 0')
+        page.page.keyboard.press("Enter")
+        assert page["#search"].is_visible(), "there is something to correct"
         page.page.keyboard.press("Escape")
         assert page["#picker"].is_hidden()
         assert page.state["run"] == 6001
