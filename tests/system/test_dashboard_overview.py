@@ -205,7 +205,8 @@ LOOKS = """view => [view, ...view.querySelectorAll("*")].flatMap((part) =>
   [null, "::before", "::after"].map((pseudo) => {
     const look = getComputedStyle(part, pseudo);
     return [part.tagName + (pseudo ?? ""), part.className, ...[...look]
-      .filter((key) => !key.startsWith("--")).map((key) => `${key}: ${look.getPropertyValue(key)}`)];
+      .filter((key) => !key.startsWith("--"))
+      .map((key) => `${key}: ${look.getPropertyValue(key)}`)];
   }))"""
 
 
