@@ -95,7 +95,7 @@ def test_the_readme_keeps_the_last_results(tmp_path):
     assert text.startswith("above\n<!-- results -->\n")
     assert text.endswith("\n<!-- end of results -->\nbelow\n")
     assert "| 0.5 s | pass |" in text
-    assert "2.5" not in text
+    assert "| 2.5 s |" not in text
     assert "old" not in text
 
 
