@@ -17,7 +17,6 @@ part fails. The modules, from the outside in:
 ``zeo_server``       every change made inside ZEO and FileStorage, with its reason
 ``versions``         the releases for which these changes were verified
 ``reactor``          the thread in which Twisted runs
-``transactions``     reads the last transaction from the end of a ``Data.fs``
 ``wire``             decodes messages without ever running what they name
 ``addresses``        HOST:PORT, and sockets that listen there
 ==================== ============================================================================

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import math
-import os
 from pathlib import Path
-
-import zc.lockfile
 
 from dqm_db.errors import ConfigurationError
 from dqm_db.replication.addresses import Address
-from dqm_db.replication.errors import DataInUse, DataUnwritable
 from dqm_db.settings import ServerSettings
-
-FILE_NAME = "zeo.conf"
+from dqm_db.volume.errors import DataUnwritable
+from dqm_db.volume.layout import Volume
 
 REPLICATION_ADDRESS = "127.0.0.1:5000"
 """Where replicas connect to a primary that is not told otherwise."""
@@ -55,16 +49,6 @@ TEMPLATE = """\
   </logfile>
 </eventlog>
 """
-
-
-def data_file(data_dir: Path) -> Path:
-    """Where the volume *data_dir* has its ``Data.fs``."""
-    return data_dir / "filestorage" / "Data.fs"
-
-
-def blob_dir(data_dir: Path) -> Path:
-    """Where the volume *data_dir* has its blobs."""
-    return data_dir / "blobstorage"
 
 
 def replication_address(settings: ServerSettings, source: str | None) -> Address | None:
@@ -113,16 +97,16 @@ def configuration(settings: ServerSettings, *, source: str | None = None) -> str
         lines.append(f"  reconnect-delay {settings.reconnect_delay:g}")
         lines.append(f"  keep-alive-delay {settings.keep_alive:g}")
     timeout = math.ceil(settings.transaction_timeout)  # ZEO takes whole seconds
-    volume = settings.data_dir.absolute()
+    volume = Volume(settings.data_dir)
     return TEMPLATE.format(
         role="primary" if source is None else "replica",
-        path=_written(volume / FILE_NAME),
+        path=_written(volume.configuration),
         zeo=addresses["clients"],
         queue=INVALIDATION_QUEUE,
         timeout=f"  transaction-timeout {timeout}\n" if timeout else "",
         replication="\n".join(lines),
-        data=_written(data_file(volume)),
-        blobs=_written(blob_dir(volume)),
+        data=_written(volume.data_file),
+        blobs=_written(volume.blob_dir),
     )
 
 
@@ -136,26 +120,18 @@ def write_configuration(settings: ServerSettings, text: str) -> Path:
     DataUnwritable
         A folder cannot be created, or is not ours to write.
     """
-    volume = settings.data_dir.absolute()
-    path = volume / FILE_NAME
-    try:
-        for directory in (volume, data_file(volume).parent):  # ZODB makes the blobs', mode 700
-            directory.mkdir(parents=True, exist_ok=True)
-            if not os.access(directory, os.W_OK | os.X_OK):
-                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
-        # The lock that the FileStorage of a running server holds; ours will take it again.
-        with contextlib.closing(zc.lockfile.LockFile(f"{data_file(volume)}.lock")):
-            draft = path.with_suffix(".conf.new")
+    volume = Volume(settings.data_dir)
+    volume.create()
+    with volume.locked():  # ours will take the lock again
+        draft = volume.configuration.with_suffix(".conf.new")
+        try:
             draft.write_text(text, encoding="utf-8")
-            draft.replace(path)
-    except zc.lockfile.LockError as error:
-        raise DataInUse.of(error) from error
-    except OSError as error:
-        raise DataUnwritable(
-            f"cannot use {error.filename or volume} ({error.strerror}): "
-            "choose another --data-dir (DQM_DATA_DIR), or make it writable for this user"
-        ) from error
-    return path
+            draft.replace(volume.configuration)
+        except OSError as error:
+            raise DataUnwritable(
+                f"cannot write {volume.configuration} ({error.strerror})"
+            ) from error
+    return volume.configuration
 
 
 def _written(path: Path) -> str:

@@ -11,31 +11,6 @@ class AddressInUse(DQMError):
     exit_code = 75
 
 
-class DataInUse(DQMError):
-    """Another server has the same ``Data.fs`` open."""
-
-    exit_code = 75
-
-    @classmethod
-    def of(cls, error: Exception) -> DataInUse:
-        """In words, from the error of whoever tried to lock it."""
-        return cls(
-            f"another server uses the same data ({error}): stop it or choose another --data-dir"
-        )
-
-
-class DataUnwritable(DQMError):
-    """The data directory cannot be created, or the server may not write there."""
-
-    exit_code = 73
-
-
-class DamagedData(DQMError):
-    """``Data.fs`` is not a FileStorage, or its structure is broken."""
-
-    exit_code = 65
-
-
 class UnknownTransaction(DQMError):
     """The last transaction of a replica is not in the file of its primary: they have diverged."""
 

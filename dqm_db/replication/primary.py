@@ -13,8 +13,8 @@ from ZODB.TimeStamp import TimeStamp
 
 from dqm_db.replication.errors import UnknownTransaction
 from dqm_db.replication.reactor import running_reactor
-from dqm_db.replication.transactions import NO_TRANSACTION, last_transaction
 from dqm_db.replication.wire import refusal
+from dqm_db.volume.transactions import NO_TRANSACTION, last_transaction
 
 logger = logging.getLogger(__name__)
 

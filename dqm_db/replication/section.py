@@ -10,9 +10,9 @@ from ZODB.FileStorage import FileStorage
 
 from dqm_db.errors import ConfigurationError
 from dqm_db.replication.addresses import Address, listen
-from dqm_db.replication.transactions import last_transaction
 from dqm_db.replication.versions import require_verified
 from dqm_db.settings import ServerSettings, load
+from dqm_db.volume.transactions import last_transaction
 
 logger = logging.getLogger(__name__)
 

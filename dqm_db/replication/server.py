@@ -13,7 +13,7 @@ from ZEO.runzeo import ZEOOptions, ZEOServer
 from ZODB.FileStorage.FileStorage import FileStorageError
 from ZODB.FileStorage.format import CorruptedError
 
-from dqm_db.replication.errors import DamagedData, DataInUse, DataUnwritable
+from dqm_db.volume.errors import DamagedData, DataInUse, DataUnwritable
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

@@ -20,14 +20,11 @@ from ZODB.config import storageFromString
 from dqm_db.errors import ConfigurationError, DQMError
 from dqm_db.replication.addresses import Address, listen
 from dqm_db.replication.commands import primary, replica
-from dqm_db.replication.configuration import (
-    blob_dir,
-    configuration,
-    data_file,
-    write_configuration,
-)
-from dqm_db.replication.errors import AddressInUse, DataUnwritable
+from dqm_db.replication.configuration import configuration, write_configuration
+from dqm_db.replication.errors import AddressInUse
 from dqm_db.settings import ServerSettings, load
+from dqm_db.volume.errors import DataUnwritable
+from dqm_db.volume.layout import Volume
 
 
 @pytest.fixture
@@ -142,8 +139,8 @@ def test_a_primary(settings: ServerSettings) -> None:
     assert section.replicate_to == ("127.0.0.1", 5000)
     assert section.replicate_from is None
     files = section.file_storage.config
-    assert files.path == str(data_file(settings.data_dir))
-    assert files.blob_dir == str(blob_dir(settings.data_dir))
+    assert files.path == str(Volume(settings.data_dir).data_file)
+    assert files.blob_dir == str(Volume(settings.data_dir).blob_dir)
     assert files.pack_keep_old is True
 
 

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from ZODB.Connection import TransactionMetaData
 from ZODB.FileStorage import FileStorage
 
-from dqm_db.replication.errors import DamagedData, UnknownTransaction
+from dqm_db.replication.errors import UnknownTransaction
 from dqm_db.replication.section import clear_temporary_files
-from dqm_db.replication.transactions import NO_TRANSACTION, last_transaction
+from dqm_db.volume.errors import DamagedData
+from dqm_db.volume.transactions import NO_TRANSACTION, last_transaction
 
 tids = st.binary(min_size=8, max_size=8)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
-from dqm_db.replication.errors import DamagedData
+from dqm_db.volume.errors import DamagedData
 
 NO_TRANSACTION = bytes(8)
 """What ZODB calls the last tid of an empty storage."""

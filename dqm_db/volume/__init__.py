@@ -1,0 +1,10 @@
+"""The volume of one server: what lies on its disk, read and kept without a server.
+
+Nothing here knows ZEO, Twisted or the network; of the stored classes nothing is ever loaded.
+
+==================== ============================================================================
+``layout``           where everything is: `Volume`
+``transactions``     reads a ``Data.fs`` from its end, and from its transactions' headers
+``errors``           what is wrong with a volume
+==================== ============================================================================
+"""
