@@ -12,6 +12,7 @@ SETTINGS = (
     "dqm_db.settings:CheckSettings",
     "dqm_db.settings:DatabaseSettings",
     "dqm_db.settings:ServerSettings",
+    "dqm_db.settings:SystemSettings",
     "ingest.settings:IngestSettings",
     "ingest.sources.dirac:DiracSettings",
     "ingest.sources.settings:SourceSettings",

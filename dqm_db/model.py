@@ -24,6 +24,7 @@ are written into every record, and a class that is not found is read back as a b
       Root.ingestion: Ingestion                          what the puller remembers beside the runs
         Ingestion.pull -> SmallRecord                    the last pull
         Ingestion.failures: OOBTree  camera -> IOBTree  run -> SmallRecord   files not stored
+      Root.operations: OOBTree  name -> SmallRecord      the last backup, verification, pack, …
 
 Attributes hold plain values, bytes (`dqm_db.codec`) and references to the records above; no numpy
 object is ever pickled. Beside these classes only those of BTrees and ZODB.blob are stored. A change
@@ -46,7 +47,9 @@ SCHEMA = 1
 class Root(Persistent):
     """Top of everything this system stores."""
 
-    ingestion: Ingestion | None = None  # databases older than the puller have none
+    # databases older than these have none
+    ingestion: Ingestion | None = None
+    operations: OOBTree | None = None
 
     def __init__(self, created: float) -> None:
         self.schema: int = SCHEMA

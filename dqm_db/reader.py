@@ -6,7 +6,7 @@ What is returned may be kept and shared between threads; its arrays are read-onl
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from dqm_db.codec import PackedArray, unpack, unpack_bytes, unpack_record
 from dqm_db.content import N_PIXELS, Kind, Original, RunHeader, Statistics
 from dqm_db.errors import RunNotFound
 from dqm_db.model import Camera, Root, Run
+from dqm_db.operations import Operation, OperationName, read_operations
 from dqm_db.records import QuantityEntry, unpack_contents, unpack_header
 
 HISTOGRAM_BINS = 64
@@ -220,6 +221,10 @@ class Snapshot:
     def last_pull(self) -> ingestion.Pull | None:
         """When files were last looked for at their source, and what came of it."""
         return ingestion.read_pull(self._root)
+
+    def operations(self) -> Mapping[OperationName, Operation]:
+        """The last backup, verification, pack: what was done to keep the database safe."""
+        return read_operations(self._root)
 
     def _camera(self, name: str) -> Camera:
         camera = self._root.cameras.get(name)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dqm_db.errors import ConfigurationError
 
@@ -64,6 +64,30 @@ class CheckSettings(BaseSettings):
     )
 
 
+class SystemSettings(BaseSettings):
+    """What belongs together: the servers of one database, and how they know each other."""
+
+    model_config = _ENVIRONMENT
+
+    servers: Annotated[tuple[str, ...], NoDecode] = Field(
+        (),
+        description="HOST:PORT where clients connect to each server of the database, primary and "
+        "replicas, separated by commas; the same on all hosts. When not set: those of DQM_DB_URL.",
+    )
+    tls_ca: Path | None = Field(
+        None, description="Certificate of the private CA (PEM); with it, all connections use TLS."
+    )
+    tls_cert: Path | None = Field(None, description="Certificate of this host (PEM).")
+    tls_key: Path | None = Field(None, description="Private key of this host's certificate (PEM).")
+
+    @field_validator("servers", mode="before")
+    @classmethod
+    def _split(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+
 class ServerSettings(BaseSettings):
     """How ``dqm primary`` and ``dqm replica`` store, serve and replicate."""
 
@@ -91,6 +115,11 @@ class ServerSettings(BaseSettings):
     )
     transaction_timeout: float = Field(
         120.0, ge=0, description="Seconds after which a client that hangs in a commit is dropped."
+    )
+    network_is_private: bool = Field(
+        False,
+        description="Listen beyond loopback without TLS: whoever reaches the network can read "
+        "everything, and write on a primary.",
     )
     unverified_versions: bool = Field(
         False, description="Serve with releases of ZODB, ZEO or zc.zrs that were not verified."

@@ -39,6 +39,7 @@ from dqm_db.errors import (
     WriterLocked,
 )
 from dqm_db.model import ROOT_KEY, SCHEMA, Camera, Root
+from dqm_db.operations import Operation, put_operation
 from dqm_db.packing import pack_run
 from dqm_db.records import pack_header, unpack_header
 from dqm_db.settings import CheckSettings, DatabaseSettings, load
@@ -247,6 +248,14 @@ class Writer:
             ingestion.put_pull(self._root(connection), pull)
 
         self.commit("pull", note)
+
+    def note_operation(self, operation: Operation) -> None:
+        """Remember what was done last to keep the database safe."""
+
+        def note(connection: Connection) -> None:
+            put_operation(self._root(connection), operation)
+
+        self.commit(f"note the {operation.name}", note)
 
     def fold(self, camera: str) -> None:
         """Fold full blocks of statistics, one transaction each, and of single pixels, a few each.

@@ -29,7 +29,7 @@ SYSTEM_COMMANDS = {"cmp", "cp", "export", "git", "install", "make", "mkdir", "rm
 
 def settings() -> Iterator[tuple[str, FieldInfo]]:
     """All settings of all packages: variable and field."""
-    for package in ("dqm", "dqm_app", "dqm_db", "ingest"):
+    for package in ("backup", "dqm", "dqm_app", "dqm_db", "ingest"):
         for path in (ROOT / package).rglob("*.py"):
             if "BaseSettings" not in path.read_text():
                 continue
