@@ -5,6 +5,7 @@ Nothing here knows ZEO, Twisted or the network; of the stored classes nothing is
 ==================== ============================================================================
 ``layout``           where everything is: `Volume`
 ``transactions``     reads a ``Data.fs`` from its end, and from its transactions' headers
+``state``            ``volume.json``: what a server is, and has to do at its next start
 ``errors``           what is wrong with a volume
 ==================== ============================================================================
 """

@@ -28,3 +28,9 @@ class DamagedData(DQMError):
     """``Data.fs`` is not a FileStorage, or its structure is broken."""
 
     exit_code = 65
+
+
+class DamagedVolumeState(DQMError):
+    """``volume.json``, which says what a server is, cannot be understood."""
+
+    exit_code = 65
