@@ -15,6 +15,8 @@ part fails. The modules, from the outside in:
 ``secondary``        receives them
 ``adapter``          every change made inside zc.zrs, with its reason
 ``zeo_server``       every change made inside ZEO and FileStorage, with its reason
+``methods``          what our servers answer beside what ZEO's do
+``server_state``     what they tell of themselves to whoever asks
 ``versions``         the releases for which these changes were verified
 ``reactor``          the thread in which Twisted runs
 ``wire``             decodes messages without ever running what they name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from typing import Any
 
 import zc.zrs.primary as zrs
@@ -96,9 +97,12 @@ class Producer(zrs.PrimaryProducer):
     """Sends transactions to one replica; tells it when and why it is refused."""
 
     iterator_args: tuple[Any, ...]
+    since = 0.0
+    """When the replica came, in Unix seconds."""
 
     def run(self) -> None:
         """Send until the connection or the server is closed; runs in a thread of its own."""
+        self.since = time.time()
         try:
             iterator = CheckedIterator(*self.iterator_args)
         except (UnknownTransaction, zrs.TidTooHigh):

@@ -15,6 +15,7 @@ import ZEO.asyncio.server
 import ZODB.Connection
 from ZEO.StorageServer import never_resolve_conflict
 
+from dqm_db.replication import methods
 from dqm_db.replication.wire import load_extension
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,7 @@ class ServerProtocol(STOCK):  # type: ignore[misc, valid-type]
 
 def install() -> None:
     """Replace the names inside ZEO and ZODB; calling it again changes nothing."""
+    methods.install()
     ZEO.asyncio.server.ServerProtocol = ServerProtocol
     # The Acceptor of the server looks the class up in its module, at each connection.
 
