@@ -19,7 +19,7 @@ from typing import Any
 from dqm_app.pulls import PullState
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import DatabaseUnavailable
-from dqm_db.last_transaction import ask_last_transaction, transaction_time
+from dqm_db.server_answers import ask_last_transaction, transaction_time
 
 log = logging.getLogger(__name__)
 

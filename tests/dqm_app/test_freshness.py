@@ -17,7 +17,7 @@ from dqm_app.freshness import Freshness, Level, ReplicaLag, ReplicaState, Replic
 from dqm_app.pulls import PullState
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import DatabaseUnavailable
-from dqm_db.last_transaction import NO_TRANSACTION
+from dqm_db.server_answers import NO_TRANSACTION
 
 NOW = 1_800_000_000.0
 WITH = DashboardSettings(primary_zeo="127.0.0.1:8100", lag_warn=30, lag_alert=300)
