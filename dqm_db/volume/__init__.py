@@ -1,11 +1,13 @@
 """The volume of one server: what lies on its disk, read and kept without a server.
 
-Nothing here knows ZEO, Twisted or the network; of the stored classes nothing is ever loaded.
+Nothing here knows ZEO, Twisted or the network; of what is stored, no class is ever loaded but
+those of containers.
 
 ==================== ============================================================================
 ``layout``           where everything is: `Volume`
 ``transactions``     reads a ``Data.fs`` from its end, and from its transactions' headers
 ``state``            ``volume.json``: what a server is, and has to do at its next start
+``fence``            the epoch of the database, read from and written into it
 ``errors``           what is wrong with a volume
 ==================== ============================================================================
 """

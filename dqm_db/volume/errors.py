@@ -34,3 +34,9 @@ class DamagedVolumeState(DQMError):
     """``volume.json``, which says what a server is, cannot be understood."""
 
     exit_code = 65
+
+
+class DamagedFence(DQMError):
+    """What the database holds as its epoch, or where that should be, cannot be understood."""
+
+    exit_code = 65
