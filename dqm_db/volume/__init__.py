@@ -8,6 +8,7 @@ those of containers.
 ``transactions``     reads a ``Data.fs`` from its end, and from its transactions' headers
 ``state``            ``volume.json``: what a server is, and has to do at its next start
 ``fence``            the epoch of the database, read from and written into it
+``maintenance``      the lock that keeps packing and backups apart
 ``errors``           what is wrong with a volume
 ==================== ============================================================================
 """

@@ -40,3 +40,9 @@ class DamagedFence(DQMError):
     """What the database holds as its epoch, or where that should be, cannot be understood."""
 
     exit_code = 65
+
+
+class MaintenanceUnderWay(DQMError):
+    """A pack and a backup, or two packs, of one volume exclude each other."""
+
+    exit_code = 75
