@@ -7,21 +7,17 @@ from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode
 
-from dqm_db.errors import ConfigurationError
-from dqm_db.replication.addresses import Address
-from dqm_db.settings import DatabaseSettings, load
+from dqm_db.settings import DatabaseSettings, WatchSettings, load
 
 DATABASE_PATIENCE = 3.0
 """Seconds without an answer after which the dashboard takes a database server for gone, unless
 ``DQM_DB_PATIENCE`` says otherwise: people wait for it, writers can wait longer."""
 
 
-class DashboardSettings(BaseSettings):
+class DashboardSettings(WatchSettings):
     """How the dashboard is served and what one of its processes may use."""
-
-    model_config = SettingsConfigDict(env_prefix="DQM_", extra="ignore")
 
     serve_address: str = Field("127.0.0.1", description="Address on which `dqm serve` listens.")
     serve_port: int = Field(5006, ge=0, le=65535, description="Port of `dqm serve`; 0 picks one.")
@@ -47,34 +43,9 @@ class DashboardSettings(BaseSettings):
         0.5, gt=0, le=10, description="Seconds between two looks for new data."
     )
 
-    pull_stale: float = Field(
-        7200.0, gt=0, description="Seconds after which a page warns that the last pull is old."
-    )
-
     run_list: Path | None = Field(
         None, description="File with the runs that were taken; what is not stored of them is shown."
     )
-    primary_zeo: str | None = Field(
-        None,
-        description="HOST:PORT where clients connect to the primary; when set, pages say how far "
-        "the database that they read is behind it.",
-    )
-    lag_warn: float = Field(
-        30.0, gt=0, description="Seconds behind the primary after which the top bar is amber."
-    )
-    lag_alert: float = Field(
-        300.0, gt=0, description="Seconds behind the primary after which the top bar is red."
-    )
-
-    @field_validator("primary_zeo")
-    @classmethod
-    def _is_an_address(cls, value: str | None) -> str | None:
-        if value:
-            try:
-                Address.parse(value, "it")
-            except ConfigurationError as error:
-                raise ValueError(str(error)) from error
-        return value or None
 
     @field_validator("run_list", mode="before")
     @classmethod
@@ -93,11 +64,6 @@ class DashboardSettings(BaseSettings):
         """How the dashboard opens the database; raises `ConfigurationError`."""
         given = any(name.upper() == "DQM_DB_PATIENCE" for name in os.environ)
         return load(DatabaseSettings, db_patience=None if given else DATABASE_PATIENCE)
-
-    @property
-    def primary(self) -> Address | None:
-        """Where the primary's clients connect, if it is to be asked for its last transaction."""
-        return Address.parse(self.primary_zeo, "DQM_PRIMARY_ZEO") if self.primary_zeo else None
 
     @property
     def processes(self) -> int:

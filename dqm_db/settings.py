@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dqm_db.errors import ConfigurationError
+from dqm_db.replication.addresses import Address
 
 _ENVIRONMENT = SettingsConfigDict(env_prefix="DQM_", extra="ignore")
 
@@ -86,6 +87,42 @@ class SystemSettings(BaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+
+class WatchSettings(BaseSettings):
+    """From when on somebody should look: of the dashboard and of ``dqm status``."""
+
+    model_config = _ENVIRONMENT
+
+    pull_stale: float = Field(
+        7200.0, gt=0, description="Seconds after which a page warns that the last pull is old."
+    )
+    primary_zeo: str | None = Field(
+        None,
+        description="HOST:PORT where clients connect to the primary; when set, pages say how far "
+        "the database that they read is behind it.",
+    )
+    lag_warn: float = Field(
+        30.0, gt=0, description="Seconds behind the primary after which the top bar is amber."
+    )
+    lag_alert: float = Field(
+        300.0, gt=0, description="Seconds behind the primary after which the top bar is red."
+    )
+
+    @field_validator("primary_zeo")
+    @classmethod
+    def _is_an_address(cls, value: str | None) -> str | None:
+        if value:
+            try:
+                Address.parse(value, "it")
+            except ConfigurationError as error:
+                raise ValueError(str(error)) from error
+        return value or None
+
+    @property
+    def primary(self) -> Address | None:
+        """Where the primary's clients connect, if it is to be asked for its last transaction."""
+        return Address.parse(self.primary_zeo, "DQM_PRIMARY_ZEO") if self.primary_zeo else None
 
 
 class ServerSettings(BaseSettings):
