@@ -18,6 +18,7 @@ from dqm_app.routes import add_routes
 from dqm_app.service import Service
 from dqm_app.settings import DashboardSettings
 from dqm_db.settings import load
+from dqm_db.status.collecting import Servers
 from dqm_db.storage import open_database
 
 add_routes()
@@ -25,11 +26,12 @@ silence(EMPTY_LAYOUT, True)  # views are put into their containers when they are
 STARTED_IN = os.getpid()  # the process that forks, if there are several
 DATABASE = DashboardSettings.database()  # unusable settings stop the server before it starts
 DASHBOARD = load(DashboardSettings)
+SERVERS = Servers.of(DATABASE, DASHBOARD)
 
 
 def on_server_loaded(server_context: Any) -> None:
     """Start what all sessions of this process share; runs after the fork, on the event loop."""
-    service = Service(DASHBOARD, lambda: open_database(DATABASE, must_answer=False))
+    service = Service(DASHBOARD, lambda: open_database(DATABASE, must_answer=False), SERVERS)
     # Bokeh collects garbage whenever a session ends: not among the modules and classes again
     gc.collect()
     gc.freeze()

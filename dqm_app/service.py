@@ -25,8 +25,10 @@ from dqm_app.freshness import Freshness, ReplicaWatch
 from dqm_app.pulls import PullState, PullWatch
 from dqm_app.run_list import RunListFile
 from dqm_app.settings import DashboardSettings
+from dqm_app.system_watch import SystemWatch
 from dqm_db.errors import DatabaseUnavailable, DQMError, NoDataYet
 from dqm_db.reader import Snapshot
+from dqm_db.status.collecting import NO_SERVERS, Servers
 from dqm_db.storage import Database
 
 log = logging.getLogger(__name__)
@@ -90,6 +92,8 @@ class Service:
     open_database : callable
         Opens the database; called in a thread, again after a failure. It need not wait for a
         server that is down.
+    servers : Servers
+        All servers of the database; none where it is read without one.
 
     Attributes
     ----------
@@ -97,9 +101,16 @@ class Service:
         As of the newest transaction seen; kept while the database is down.
     run_list : RunListFile
         What the settings name.
+    system : SystemWatch
+        How the whole system is.
     """
 
-    def __init__(self, settings: DashboardSettings, open_database: Callable[[], Database]) -> None:
+    def __init__(
+        self,
+        settings: DashboardSettings,
+        open_database: Callable[[], Database],
+        servers: Servers = NO_SERVERS,
+    ) -> None:
         self.settings = settings
         self.run_list = RunListFile(settings.run_list)
         self._health = Health(State.STARTING, time.time())
@@ -121,12 +132,14 @@ class Service:
         self._replica = ReplicaWatch(
             settings, lambda: self.pulls.pull is not None, self._tell_status
         )
+        self.system = SystemWatch(settings, servers, self._run_aside)
         self._trim_handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
         """Begin to watch the database; needs a running event loop."""
         self._watch = asyncio.get_running_loop().create_task(self._watch_database())
         self._replica.start()
+        self.system.start()
 
     def close(self) -> None:
         """Stop watching and close the database; reads that wait are cancelled."""
@@ -134,6 +147,7 @@ class Service:
             self._watch.cancel()
         self._pulls.close()
         self._replica.close()
+        self.system.close()
         if self._trim_handle is not None:
             self._trim_handle.cancel()
         for threads in (self._threads, self._searchers):

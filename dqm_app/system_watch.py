@@ -1,0 +1,107 @@
+"""How the whole system is, as this process knows it: all servers, pulls, backups.
+
+Each process asks all servers every few seconds, however many pages there are and whether or not one
+shows it: `/metrics` tells it to monitors.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from dqm_app.settings import DashboardSettings
+from dqm_db.errors import DQMError, NoDataYet
+from dqm_db.reader import Snapshot
+from dqm_db.status.collecting import Servers, ask_servers
+from dqm_db.status.judging import judge
+from dqm_db.status.limits import Limits
+from dqm_db.status.model import DatabaseFacts, SystemStatus
+
+log = logging.getLogger(__name__)
+
+COLLECT_SECONDS = 10.0
+"""Between two collections."""
+
+
+class SystemWatch:
+    """Keeps `status` up to date, beside the event loop and never in the way of a page.
+
+    Parameters
+    ----------
+    settings : DashboardSettings
+    servers : Servers
+        Whom to ask.
+    read : coroutine function
+        Gives a snapshot to a function, in a thread, and returns its value.
+
+    Attributes
+    ----------
+    status : SystemStatus or None
+        As of a few seconds ago; None until it was collected once.
+    """
+
+    def __init__(
+        self,
+        settings: DashboardSettings,
+        servers: Servers,
+        read: Callable[[Callable[[Snapshot], DatabaseFacts]], Awaitable[DatabaseFacts]],
+    ) -> None:
+        self.status: SystemStatus | None = None
+        self._limits = Limits.of(settings)
+        self._servers = servers
+        self._read = read
+        self._listeners: list[Callable[[], None]] = []
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin to collect; needs a running event loop."""
+        self._task = asyncio.get_running_loop().create_task(self._collect_for_ever())
+
+    def close(self) -> None:
+        """Stop collecting."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
+        """Call *listener* on the event loop after each collection.
+
+        Returns
+        -------
+        callable
+            Ends that; a page calls it when it shows something else, or is gone.
+        """
+        self._listeners.append(listener)
+
+        def stop() -> None:
+            if listener in self._listeners:
+                self._listeners.remove(listener)
+
+        return stop
+
+    async def collect(self) -> SystemStatus:
+        """Collect now."""
+        servers, (facts, error) = await asyncio.gather(
+            ask_servers(self._servers), self._database_facts()
+        )
+        self.status = judge(servers, facts, error, self._limits, time.time())
+        for listener in list(self._listeners):
+            listener()
+        return self.status
+
+    async def _database_facts(self) -> tuple[DatabaseFacts | None, str]:
+        try:
+            return await self._read(DatabaseFacts.read), ""
+        except NoDataYet:
+            return DatabaseFacts(), ""
+        except DQMError as error:
+            return None, str(error)
+
+    async def _collect_for_ever(self) -> None:
+        while True:
+            try:
+                await self.collect()
+            except Exception:  # the pages go on without
+                log.exception("collecting the status of the system failed")
+            await asyncio.sleep(COLLECT_SECONDS)

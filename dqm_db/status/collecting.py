@@ -1,0 +1,178 @@
+"""Asks all servers of a database how they are, and reads what the database says of itself."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from dqm_db.errors import DatabaseUnavailable, DQMError, NoDataYet
+from dqm_db.replication.addresses import Address
+from dqm_db.server_answers import ServerAnswer, ask_status, transaction_time
+from dqm_db.settings import DatabaseSettings, SystemSettings, WatchSettings, load
+from dqm_db.status.model import PRIMARY, REPLICA, DatabaseFacts, ServerStatus
+from dqm_db.storage import Database
+from dqm_db.urls import zeo_addresses
+
+AT_ONCE = 16
+"""Servers that are asked at the same time."""
+ON_ITS_WAY = 3.0
+"""Seconds for which a replica that has not got all yet is asked again: a commit may be on its way,
+or the replica about to connect again."""
+AGAIN = 0.5
+"""Seconds between two such questions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Whom to ask, and how.
+
+    Attributes
+    ----------
+    addresses : tuple of Address
+        Where clients connect.
+    primary : Address or None
+        The one that the settings call the primary; what servers say of themselves counts more.
+    patience : float
+        Seconds within which one must have answered.
+    tls : ssl.SSLContext or None
+    """
+
+    addresses: tuple[Address, ...]
+    primary: Address | None
+    patience: float
+    tls: ssl.SSLContext | None = None
+
+    @classmethod
+    def of(cls, database: DatabaseSettings, watch: WatchSettings) -> Servers:
+        """Those of ``DQM_SERVERS``, else of ``DQM_DB_URL``; and ``DQM_PRIMARY_ZEO`` with both.
+
+        Raises
+        ------
+        ConfigurationError
+            An address cannot be understood.
+        """
+        system = load(SystemSettings)
+        found = [Address.parse(server, "DQM_SERVERS") for server in system.servers]
+        if not found and database.db_url.startswith("zeo://"):
+            found = [Address(*address) for address in zeo_addresses(database.db_url)]
+        if watch.primary is not None:
+            found.append(watch.primary)
+        unique = tuple(dict.fromkeys(found))
+        return cls(unique, watch.primary, database.db_patience)
+
+
+NO_SERVERS = Servers((), None, 1.0)
+"""Of a database that is read without a server."""
+
+
+async def ask_servers(servers: Servers) -> tuple[ServerStatus, ...]:
+    """All of them, at the same time; one that does not answer is one that has an error."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def ask(address: Address) -> ServerStatus:
+        async with places:
+            try:
+                answer = await ask_status(*address, servers.patience, servers.tls)
+            except DatabaseUnavailable as error:
+                return ServerStatus(str(address), error=str(error))
+        return ServerStatus(
+            str(address),
+            answer,
+            role=answer.role,
+            transaction_time=transaction_time(answer.last_transaction),
+        )
+
+    found = await asyncio.gather(*map(ask, servers.addresses))
+    found = with_roles(found, servers.primary)
+    primary = primary_of(found)
+    if primary is None or primary.answer is None:
+        return tuple(found)
+    had = primary.answer.last_transaction
+    end = time.monotonic() + ON_ITS_WAY
+    while behind := [
+        number
+        for number, server in enumerate(found)
+        if server.answer is not None and server.answer.last_transaction < had
+    ]:
+        if time.monotonic() > end:
+            break
+        await asyncio.sleep(AGAIN)
+        again = await asyncio.gather(*(ask(servers.addresses[number]) for number in behind))
+        for number, server in zip(behind, again, strict=True):
+            found[number] = replace(server, role=server.role or found[number].role)
+    return tuple(with_lag(server, primary.answer) for server in found)
+
+
+def with_roles(found: Sequence[ServerStatus], primary: Address | None) -> list[ServerStatus]:
+    """*found*; where none says that it is the primary, the one that the settings call so is.
+
+    Servers of stock ZEO, or of an older release, do not tell their role.
+    """
+    told = any(server.role == PRIMARY for server in found)
+    if told or primary is None:
+        return list(found)
+    return [
+        replace(server, role=PRIMARY if server.address == str(primary) else REPLICA)
+        if server.answer is not None and server.role is None
+        else server
+        for server in found
+    ]
+
+
+def primary_of(found: Sequence[ServerStatus]) -> ServerStatus | None:
+    """The primary that answers; of several the one with the highest epoch, which writers use."""
+    primaries = [server for server in found if server.role == PRIMARY and server.answer is not None]
+    return max(
+        primaries,
+        key=lambda server: (
+            (server.answer.epoch or 0, server.answer.last_transaction)
+            if server.answer is not None
+            else (0, b"")
+        ),
+        default=None,
+    )
+
+
+def with_lag(server: ServerStatus, primary: ServerAnswer) -> ServerStatus:
+    """*server* with how far it is behind what *primary* had when it was asked.
+
+    How long something has been missing is not known to who asks but once. The age of the last
+    transaction that is there is the most that it can be.
+    """
+    answer = server.answer
+    if answer is None:
+        return server
+    if answer.last_transaction >= primary.last_transaction:
+        return replace(server, lag_seconds=0.0, lag_bytes=0)
+    now = primary.now or time.time()
+    has = server.transaction_time
+    lacks = transaction_time(primary.last_transaction)
+    since = lacks if has is None else has  # an empty replica lacks everything
+    return replace(
+        server,
+        lag_seconds=None if since is None else max(0.0, now - since),
+        lag_bytes=_missing_bytes(answer, primary),
+    )
+
+
+def _missing_bytes(replica: ServerAnswer, primary: ServerAnswer) -> int | None:
+    """The difference of the files, which is what is missing unless one of them was packed."""
+    if replica.packed is not None or primary.packed is not None:
+        return None
+    if replica.file_bytes is None or primary.file_bytes is None:
+        return None
+    return max(0, primary.file_bytes - replica.file_bytes)
+
+
+def read_facts(database: Database) -> tuple[DatabaseFacts | None, str]:
+    """What the database says of itself, or why it cannot be read ("" where it is only empty)."""
+    try:
+        with database.snapshot() as snapshot:
+            return DatabaseFacts.read(snapshot), ""
+    except NoDataYet:
+        return DatabaseFacts(), ""
+    except DQMError as error:
+        return None, str(error)
