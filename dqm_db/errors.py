@@ -66,6 +66,18 @@ class WriteFailed(DQMError):
     exit_code = 74
 
 
+class PackFailed(DQMError):
+    """A server could not pack its file, e.g. its disk is full; the file is as it was before."""
+
+    exit_code = 74
+
+
+class PackRefused(DQMError):
+    """A server that is to be packed does not answer, or lacks transactions."""
+
+    exit_code = 69
+
+
 class ConfigurationError(DQMError):
     """A setting has no usable value."""
 

@@ -11,7 +11,7 @@ import contextlib
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import transaction
@@ -21,7 +21,7 @@ from transaction.interfaces import NoTransaction
 from zc.lockfile import LockError
 from ZConfig import ConfigurationError as ConfigurationSyntaxError
 from ZEO.ClientStorage import ClientStorage
-from ZEO.Exceptions import ClientDisconnected
+from ZEO.Exceptions import ClientDisconnected, ServerException
 from ZODB.Connection import Connection
 from ZODB.FileStorage.FileStorage import FileStorageError
 from ZODB.interfaces import IStorage
@@ -37,12 +37,14 @@ from dqm_db.errors import (
     NewerDatabase,
     NoDataYet,
     OlderDatabase,
+    PackFailed,
     WriterLocked,
 )
 from dqm_db.model import ROOT_KEY, SCHEMA, Root
 from dqm_db.reader import Snapshot
 from dqm_db.settings import DatabaseSettings
 from dqm_db.urls import file_path, file_url, shown, zeo_addresses
+from dqm_db.volume.errors import MaintenanceUnderWay
 from dqm_db.watchdog import Watchdog
 
 
@@ -141,6 +143,37 @@ class Database:
     def last_transaction(self) -> bytes:
         """Id (8 bytes) of the newest transaction known here; no round trip."""
         return self._storage.lastTransaction()
+
+    def pack(self, until: float) -> Mapping[str, float]:
+        """Let the server drop what was replaced or deleted before *until* (Unix seconds).
+
+        Nothing limits how long it takes. Returns what `dqm_db.replication.serving_pack` tells of
+        the sizes; nothing from stock ZEO.
+
+        Raises
+        ------
+        ConfigurationError
+            The database is not one server's.
+        MaintenanceUnderWay
+            A backup, or another pack, is under way there.
+        DatabaseUnavailable
+            The server ended, or hangs.
+        PackFailed
+            The server could not do it; its file is as it was before.
+        """
+        url = shown(self.settings.db_url)
+        if not isinstance(self._storage, ClientStorage):
+            raise ConfigurationError(f"{url} is not a server's: only servers are packed")
+        with self._translated():
+            try:
+                told = self._storage.pack(until, wait=True)
+            except ServerException as error:
+                name, arguments = (*error.args, "", ())[:2]
+                text = f"{url}: {' '.join(map(str, arguments)) or name}"
+                if str(name).endswith(f".{MaintenanceUnderWay.__name__}"):
+                    raise MaintenanceUnderWay(text) from error
+                raise PackFailed(f"{text}; look at the server's log and its disk") from error
+        return told if isinstance(told, dict) else {}
 
     def is_connected(self) -> bool:
         """Whether a server is there now; always true for local files."""

@@ -37,7 +37,7 @@ TEMPLATE = """\
   <filestorage>
     path {data}
     blob-dir {blobs}
-    pack-keep-old true
+    pack-keep-old false
   </filestorage>
 </replicated>
 

@@ -8,6 +8,7 @@ from typing import Any
 import ZEO.StorageServer
 
 from dqm_db.replication.server_state import ServerState
+from dqm_db.replication.serving_pack import pack_served
 
 STOCK_SERVER = ZEO.StorageServer.StorageServer
 STOCK_HANDLER = ZEO.StorageServer.ZEOStorage
@@ -16,9 +17,15 @@ STOCK_HANDLER = ZEO.StorageServer.ZEOStorage
 class ClientHandler(STOCK_HANDLER):  # type: ignore[misc, valid-type]
     """What one client can ask for."""
 
-    def _pack_impl(self, time_: float) -> None:
-        super()._pack_impl(time_)
-        self.server.states[self.storage_id].packed = time.time()
+    def _pack_impl(self, time_: float) -> dict[str, float] | None:
+        """Pack, and tell the client what it has gained: stock ZEO tells nothing."""
+        state = self.server.states[self.storage_id]
+        if state.files is None:
+            super()._pack_impl(time_)
+            return None
+        gained = pack_served(state.files, lambda: super(ClientHandler, self)._pack_impl(time_))
+        state.packed = time.time()
+        return gained
 
 
 class StorageServer(STOCK_SERVER):  # type: ignore[misc, valid-type]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from pathlib import Path
 from typing import Any
 
+import zc.lockfile
 from ZODB.FileStorage import FileStorage
 
 from dqm_db.errors import ConfigurationError
@@ -13,6 +15,7 @@ from dqm_db.replication.addresses import Address, listen
 from dqm_db.replication.versions import require_verified
 from dqm_db.settings import ServerSettings, load
 from dqm_db.volume.transactions import last_transaction
+from dqm_db.volume.unfinished_pack import finish_pack, undo_unfinished_pack
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +73,7 @@ class Replicated:
         from dqm_db.replication.primary import Primary
         from dqm_db.replication.secondary import Secondary
 
-        storage = files = self.file_storage.open()
+        storage = files = self._open_files()
         try:
             self._prepare(files)
             if self.replicate_to is not None:
@@ -86,6 +89,23 @@ class Replicated:
                 keep_alive=self.keep_alive,
             )
         return storage
+
+    def _open_files(self) -> Any:
+        """The FileStorage, as it was before or after a pack that was cut short."""
+        config = getattr(self.file_storage, "config", None)
+        path, blobs = getattr(config, "path", None), getattr(config, "blob_dir", None)
+        if path is None or blobs is None or not Path(path).parent.is_dir():
+            return self.file_storage.open()
+        with contextlib.closing(zc.lockfile.LockFile(f"{path}.lock")):  # it takes it again
+            is_left = undo_unfinished_pack(Path(path), Path(blobs))
+        files = self.file_storage.open()
+        if is_left:
+            try:
+                finish_pack(files, Path(path))
+            except BaseException:
+                files.close()
+                raise
+        return files
 
     @staticmethod
     def _prepare(files: Any) -> None:

@@ -196,13 +196,14 @@ class ServerState:
         return disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize
 
     def _packed(self) -> float | None:
-        """When this file was packed; a pack renames the one before, which changes its ctime."""
+        """When this file was packed, by this process or an earlier one."""
         if self.packed is not None or self.files is None:
             return self.packed
+        data_file = Path(self.files.getName()).absolute()
         try:
-            return Path(f"{self.files.getName()}.old").stat().st_ctime
+            return Volume(data_file.parent.parent).packed.stat().st_mtime
         except FileNotFoundError:
-            return None  # never packed, or the old file was removed
+            return None  # never
 
 
 def bytes_below(directory: Path) -> int:

@@ -9,6 +9,7 @@ those of containers.
 ``state``            ``volume.json``: what a server is, and has to do at its next start
 ``fence``            the epoch of the database, read from and written into it
 ``maintenance``      the lock that keeps packing and backups apart
+``unfinished_pack``  puts right what a pack leaves whose server was killed
 ``errors``           what is wrong with a volume
 ==================== ============================================================================
 """

@@ -54,6 +54,11 @@ class Volume:
         """The file that packing and backups lock, so that they never happen at the same time."""
         return self.root / "maintenance.lock"
 
+    @property
+    def packed(self) -> Path:
+        """An empty file that was touched when the volume was packed last."""
+        return self.root / "packed"
+
     def create(self) -> None:
         """Make the folders.
 

@@ -141,7 +141,7 @@ def test_a_primary(settings: ServerSettings) -> None:
     files = section.file_storage.config
     assert files.path == str(Volume(settings.data_dir).data_file)
     assert files.blob_dir == str(Volume(settings.data_dir).blob_dir)
-    assert files.pack_keep_old is True
+    assert files.pack_keep_old is False
 
 
 def test_a_replica(settings: ServerSettings, monkeypatch: pytest.MonkeyPatch) -> None:
