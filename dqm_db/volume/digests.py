@@ -1,0 +1,361 @@
+"""Digests of the transactions of a volume, to compare it with another one or to find damage.
+
+The digest of a transaction covers all that it means: its id, user, description, extension, and of
+each record the object's id, the data and the blob. It does not cover what a pack or the place in
+the file changes; those bytes (lengths, positions, status) are checked instead. So each byte of a
+``Data.fs`` either goes into a digest or can be found to be wrong.
+
+The format is described in ``ZODB.FileStorage.format`` and :mod:`dqm_db.volume.transactions`.
+Nothing stored is ever loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from ZODB._compat import FILESTORAGE_MAGIC
+from ZODB.blob import FilesystemHelper
+from ZODB.FileStorage.format import TRANS_HDR, TRANS_HDR_LEN
+from ZODB.utils import p64, u64
+
+from dqm_db.volume.errors import DamagedData
+from dqm_db.volume.layout import Volume
+from dqm_db.volume.record_digests import (
+    DIGEST_BYTES,
+    LENGTH,
+    FileReplaced,
+    RecordDigest,
+    RecordReader,
+)
+from dqm_db.volume.transactions import NO_TRANSACTION, START
+from dqm_db.volume.windows import FileEnds
+
+_TRANSACTION = struct.Struct(TRANS_HDR)
+
+
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """What else is known of a transaction."""
+
+    user: bytes
+    description: bytes
+    records: tuple[RecordDigest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TransactionDigest:
+    """One transaction of a volume.
+
+    Attributes
+    ----------
+    tid : bytes
+        Its id; of a damaged one perhaps only one that fits in between its neighbours.
+    digest : bytes
+        Of `DIGEST_BYTES`.
+    records, bytes : int
+        How many records it has, and what they and their blobs take on the disk.
+    packed : bool
+        Whether a pack looked at it, so that records may have been removed.
+    faults : tuple of str
+        What is wrong with it on this disk, for people; empty when it is sound.
+    detail : Detail or None
+        Only when it was asked for.
+    """
+
+    tid: bytes
+    digest: bytes
+    records: int
+    bytes: int
+    packed: bool
+    faults: tuple[str, ...] = ()
+    detail: Detail | None = None
+
+
+class _Header(NamedTuple):
+    tid: bytes
+    length: int
+    status: bytes
+    user: int
+    description: int
+    extension: int
+
+    @property
+    def size(self) -> int:
+        return TRANS_HDR_LEN + self.user + self.description + self.extension
+
+
+class DigestReader:
+    """Reads the transactions of a ``Data.fs`` in order, with an open file of its own.
+
+    Parameters
+    ----------
+    data_file, blob_dir
+        What to read.
+    end
+        Position after the last finished transaction, which the FileStorage of a running server
+        knows. When None, the size of the file: an unfinished transaction at the end is left out.
+
+    Raises
+    ------
+    OSError
+        The file cannot be opened.
+    """
+
+    def __init__(self, data_file: Path, blob_dir: Path, end: int | None = None) -> None:
+        self.path = data_file
+        self._descriptor = os.open(data_file, os.O_RDONLY | os.O_CLOEXEC)
+        status = os.fstat(self._descriptor)
+        self.inode = status.st_ino
+        self._live = end is not None
+        self._records = RecordReader(self._descriptor, data_file, FilesystemHelper(str(blob_dir)))
+        self.end = self._records.end = status.st_size if end is None else end
+        self._position, self._last = START, NO_TRANSACTION
+        self._rewind()
+
+    def move_end(self, end: int) -> None:
+        """Read up to *end*, after more transactions were finished."""
+        self.end = self._records.end = end
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def seek(self, after: bytes) -> None:
+        """Let `read` go on with the first transaction later than *after*; cheap where it stands.
+
+        Raises
+        ------
+        DamagedData
+            The file is too damaged to find the place.
+        """
+        if after == self._last:
+            return
+        if after == NO_TRANSACTION:
+            self._rewind()
+        else:
+            self._position = self.position_after(after)
+            self._records.restart(whole=False)
+        self._last = after
+
+    def _rewind(self) -> None:
+        self._position, self._last = START, NO_TRANSACTION
+        self._records.restart(whole=True)
+
+    def position_after(self, tid: bytes) -> int:
+        """Where the first transaction later than *tid* begins, or `end`.
+
+        Raises
+        ------
+        DamagedData
+            No way leads there.
+        """
+        ways = [self._from_end, self._from_start]
+        if self.end > START and self._number_of(START) + self._number_of_last() > 2 * u64(tid):
+            ways.reverse()
+        for way in ways:
+            with contextlib.suppress(FileEnds):  # then the other way, or the error below
+                return way(tid)
+        raise DamagedData(
+            f"{self.path} is too damaged to find transaction {tid.hex()}: restore it from a "
+            "backup, or wipe it when it is a replica's"
+        )
+
+    def _number_of(self, position: int) -> int:
+        with contextlib.suppress(OSError):  # only a guess depends on it
+            return u64(self._get(position, LENGTH))
+        return 0
+
+    def _number_of_last(self) -> int:
+        return self._number_of(self.end - LENGTH - self._number_of(self.end - LENGTH))
+
+    def _from_end(self, tid: bytes) -> int:
+        position = self.end
+        while position > START:
+            length = u64(self._get(position - LENGTH, LENGTH))
+            begin = position - LENGTH - length
+            if length < TRANS_HDR_LEN or begin < START:
+                raise FileEnds(f"byte {position - LENGTH}: no length of a transaction")
+            if self._get(begin, LENGTH) <= tid:
+                return position
+            position = begin
+        return START
+
+    def _from_start(self, tid: bytes) -> int:
+        position = START
+        while position < self.end:
+            header = self._header(position)
+            if header.tid > tid:
+                return position
+            if header.length < TRANS_HDR_LEN:
+                raise FileEnds(f"byte {position}: no length of a transaction")
+            position += header.length + LENGTH
+        return self.end
+
+    def packed_until(self) -> bytes:
+        """The id of the last transaction that a pack looked at; `NO_TRANSACTION` if none did."""
+        last, position = NO_TRANSACTION, START
+        with contextlib.suppress(FileEnds):  # reading in order will tell what is broken
+            while position < self.end:
+                header = self._header(position)
+                if header.status != b"p" or header.length < TRANS_HDR_LEN:
+                    break
+                last = header.tid
+                position += header.length + LENGTH
+        return last
+
+    def _get(self, position: int, length: int) -> bytes:
+        return self._records.window.peek(position, length, self.end)
+
+    def _header(self, position: int) -> _Header:
+        return _Header._make(_TRANSACTION.unpack(self._get(position, TRANS_HDR_LEN)))
+
+    def read(self, *, detailed: bool = False) -> TransactionDigest | None:
+        """The next transaction, None after the last one.
+
+        Raises
+        ------
+        DamagedData
+            Nothing can be read from here on.
+        FileReplaced
+            By a pack, which removed the blobs of what it dropped.
+        """
+        begin = self._position
+        try:
+            if begin == START and self._get(0, START) != FILESTORAGE_MAGIC:
+                raise FileEnds(f"it does not begin with {FILESTORAGE_MAGIC.decode()}")
+            if begin >= self.end or self._is_unfinished(begin):
+                return None
+            header = self._header(begin)
+            faults: list[str] = []
+            end = self._end_of(begin, header, faults)
+        except OSError as error:
+            raise DamagedData(
+                f"{self.path}: what follows byte {begin} cannot be read ({error}): restore it "
+                "from a backup, or wipe it when it is a replica's"
+            ) from error
+        found = self._transaction(begin, end, header, faults, detailed)
+        self._position = end
+        self._last = found.tid
+        return found
+
+    def _is_unfinished(self, begin: int) -> bool:
+        """Whether a transaction at the end was never finished, as after a crash."""
+        if self._live:
+            return False
+        if begin + TRANS_HDR_LEN > self.end:
+            return self._get(begin, self.end - begin)[16:17] in (b"", b"c")
+        header = self._header(begin)
+        return header.status == b"c" and begin + header.length + LENGTH >= self.end
+
+    def _end_of(self, begin: int, header: _Header, faults: list[str]) -> int:
+        """Where the next transaction begins; says in *faults* what had to be guessed."""
+        if self._is_framed(begin):
+            return begin + header.length + LENGTH
+        faults.append(f"byte {begin}: the length of the transaction is damaged")
+        for candidate in (self._walk(begin, header), begin + header.length + LENGTH):
+            if begin + TRANS_HDR_LEN < candidate < self.end and self._is_framed(candidate):
+                return candidate
+            if candidate == self.end:
+                return candidate
+        raise FileEnds(faults[-1])
+
+    def _is_framed(self, begin: int) -> bool:
+        """Whether a transaction begins at *begin* whose two lengths agree."""
+        try:
+            header = self._header(begin)
+            last = begin + header.length
+            return header.length >= header.size and u64(self._get(last, LENGTH)) == header.length
+        except FileEnds:
+            return False
+
+    def _walk(self, begin: int, header: _Header) -> int:
+        """The end of a transaction by the records that say that they belong to it."""
+        position = begin + header.size
+        with contextlib.suppress(FileEnds):
+            while True:
+                record = self._records.peek(position)
+                if record.transaction != begin:
+                    break
+                position += record.size
+        return position + LENGTH
+
+    def _transaction(
+        self, begin: int, end: int, header: _Header, faults: list[str], detailed: bool
+    ) -> TransactionDigest:
+        if header.status not in (b" ", b"p"):
+            faults.append(f"byte {begin + 16}: {header.status!r} is no status of a transaction")
+        reader = self._records
+        records: list[RecordDigest] = []
+        texts = b""
+        first, last = begin + header.size, end - LENGTH
+        packed = header.status == b"p"
+        try:
+            texts = self._get(begin + TRANS_HDR_LEN, header.size - TRANS_HDR_LEN)
+            records.extend(reader.read(begin, first, last, header.tid, packed, faults))
+        except OSError as error:
+            faults.append(f"the transaction at byte {begin} cannot be read ({error})")
+        whole = blake2b(
+            _TRANSACTION.pack(header.tid, 0, b" ", *header[3:]), digest_size=DIGEST_BYTES
+        )
+        whole.update(texts)
+        whole.update(b"".join(record.digest for record in records))
+        user, text = header.user, header.user + header.description
+        return TransactionDigest(
+            self._placed(header.tid, reader.tid, end, faults),
+            whole.digest(),
+            len(records),
+            end - begin + reader.blob_bytes,
+            packed,
+            tuple(faults),
+            Detail(texts[:user], texts[user:text], tuple(records)) if detailed else None,
+        )
+
+    def _placed(self, tid: bytes, other: bytes, end: int, faults: list[str]) -> bytes:
+        """*tid*, or when it is damaged one that keeps transactions in order."""
+        if tid <= self._last:
+            faults.append(f"the id {tid.hex()} is not later than {self._last.hex()}")
+        if not faults:
+            return tid
+        following = b"\xff" * 8
+        with contextlib.suppress(OSError):  # then anything later will do
+            following = self._get(end, LENGTH)
+        for candidate in (tid, other):
+            if self._last < candidate < following:
+                return candidate
+        return p64(u64(self._last) + 1)
+
+
+def read_digests(volume: Volume, after: bytes = NO_TRANSACTION) -> Iterator[TransactionDigest]:
+    """The transactions of *volume* later than *after*, in order; a server may be running on it.
+
+    Raises
+    ------
+    DamagedData
+        There is no ``Data.fs`` that can be read, or nothing can be read from some place on.
+    """
+    while True:
+        try:
+            reader = DigestReader(volume.data_file, volume.blob_dir)
+        except OSError as error:
+            raise DamagedData(f"cannot read {volume.data_file} ({error.strerror})") from error
+        with reader, contextlib.suppress(FileReplaced):  # the new file has what comes next
+            reader.seek(after)
+            while (found := reader.read()) is not None:
+                yield found
+                after = found.tid
+            return
