@@ -11,6 +11,9 @@ part fails. The modules, from the outside in:
 ``component.xml``    what ``%import dqm_db.replication`` adds to ZConfig: the section
                      ``<replicated>``; stock ``runzeo -C zeo.conf`` therefore works as well
 ``section``          opens the storage that such a section describes
+``roles``            what a server is, and the epochs that begin or end with that
+``fencing``          ends a primary when another server has a higher epoch
+``identity``         what a running server is
 ``primary``          sends transactions to replicas, refuses those whose history is not ours
 ``secondary``        receives them
 ``adapter``          every change made inside zc.zrs, with its reason

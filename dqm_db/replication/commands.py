@@ -14,8 +14,12 @@ from dqm_db.replication.configuration import (
     replication_address,
     write_configuration,
 )
+from dqm_db.replication.roles import assigned
 from dqm_db.replication.versions import require_verified
 from dqm_db.settings import ServerSettings, load
+from dqm_db.volume.aside import set_aside
+from dqm_db.volume.layout import Volume
+from dqm_db.volume.state import VolumeState
 
 DATA_DIR = click.option(
     "--data-dir",
@@ -86,18 +90,26 @@ def replica(
 
 
 def _serve(settings: ServerSettings, source: str | None) -> NoReturn:
-    text = configuration(settings, source=source)
     require_verified(unless=settings.unverified_versions)
-    from dqm_db.replication.server import catch_signals, serve  # ZEO takes 0.3 s to import
+    from dqm_db.replication.server import restarting, serve  # ZEO takes 0.3 s to import
 
-    catch_signals()
-    clients = Address.parse(settings.zeo_address, "address")
-    listen(clients, "address").close()  # ZEO's own error is a page of usage
-    for listens_at in (clients, replication_address(settings, source)):
-        if listens_at and not listens_at.is_loopback():
-            click.echo(
-                f"dqm: warning: {listens_at} is not loopback: whoever reaches it can read "
-                "everything, and write where clients connect to a primary",
-                err=True,
-            )
-    serve(write_configuration(settings, text))
+    with restarting():  # before volume.json is read: whoever changes it then sends SIGHUP
+        volume = Volume(settings.data_dir)
+        state = VolumeState.read(volume)
+        role = assigned(settings, source, state)
+        settings = role.settings
+        text = configuration(settings, source=role.source)
+        if role.notice:
+            click.echo(f"dqm: warning: {role.notice}", err=True)
+        clients = Address.parse(settings.zeo_address, "address")
+        listen(clients, "address").close()  # ZEO's own error is a page of usage
+        for listens_at in (clients, replication_address(settings, role.source)):
+            if listens_at and not listens_at.is_loopback():
+                click.echo(
+                    f"dqm: warning: {listens_at} is not loopback: whoever reaches it can read "
+                    "everything, and write where clients connect to a primary",
+                    err=True,
+                )
+        set_aside(volume, state)
+        serve(write_configuration(settings, text))
+    raise AssertionError("unreachable")

@@ -11,9 +11,15 @@ import zc.lockfile
 from ZODB.FileStorage import FileStorage
 
 from dqm_db.errors import ConfigurationError
+from dqm_db.peers import configured_servers
 from dqm_db.replication.addresses import Address, listen
+from dqm_db.replication.fencing import FenceWatch
+from dqm_db.replication.identity import Identity
+from dqm_db.replication.roles import require_agreement, settle_epoch
 from dqm_db.replication.versions import require_verified
 from dqm_db.settings import ServerSettings, load
+from dqm_db.volume.layout import Volume
+from dqm_db.volume.state import PRIMARY, REPLICA, VolumeState
 from dqm_db.volume.transactions import last_transaction
 from dqm_db.volume.unfinished_pack import finish_pack, undo_unfinished_pack
 
@@ -69,17 +75,33 @@ class Replicated:
             Replicas cannot be served at ``replicate-to``.
         DamagedData
             No complete transaction ends where the index says so.
+        RoleContradiction, DamagedVolumeState
+            ``volume.json`` says otherwise, or cannot be understood.
+        Fenced, DamagedFence
+            Another server was promoted, or the epoch of the database cannot be told.
         """
         from dqm_db.replication.primary import Primary
         from dqm_db.replication.secondary import Secondary
 
+        config = getattr(self.file_storage, "config", None)
+        volume = Volume(Path(getattr(config, "path", "Data.fs")).absolute().parent.parent)
+        state = VolumeState.read(volume)
+        require_agreement(volume, state, self.replicate_from)
+        is_primary = self.replicate_from is None
+        servers = configured_servers()
+        listener = None
         storage = files = self._open_files()
         try:
             self._prepare(files)
             if self.replicate_to is not None:
-                storage = Primary(files, listen(self.replicate_to, "replicate-to"))
+                listener = listen(self.replicate_to, "replicate-to")
+            settle_epoch(files, volume, state, servers, primary=is_primary)
+            if listener is not None:
+                storage = Primary(files, listener)
         except BaseException:
             files.close()
+            if listener is not None:
+                listener.close()
             raise
         if self.replicate_from is not None:
             storage = Secondary(
@@ -88,6 +110,10 @@ class Replicated:
                 reconnect_delay=self.reconnect_delay,
                 keep_alive=self.keep_alive,
             )
+        source = None if self.replicate_from is None else str(self.replicate_from)
+        storage.dqm_identity = Identity(files, PRIMARY if is_primary else REPLICA, source)
+        if is_primary and servers:
+            storage.dqm_fence_watch = FenceWatch(storage.dqm_identity, servers)
         return storage
 
     def _open_files(self) -> Any:

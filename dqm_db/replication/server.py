@@ -1,9 +1,17 @@
-"""Runs ZEO on a ``zeo.conf`` in this process, with errors that a user can act on."""
+"""Runs ZEO on a ``zeo.conf`` in this process, with errors that a user can act on.
+
+SIGTERM and SIGINT end it; SIGHUP closes it as they do and begins it anew, in the same process, so
+that whoever started it need not know: that is how a running server changes its role.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -13,20 +21,93 @@ from ZEO.runzeo import ZEOOptions, ZEOServer
 from ZODB.FileStorage.FileStorage import FileStorageError
 from ZODB.FileStorage.format import CorruptedError
 
+from dqm_db.replication.fencing import FenceWatch
 from dqm_db.volume.errors import DamagedData, DataInUse, DataUnwritable
 
+logger = logging.getLogger(__name__)
+
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+RESTART_SIGNAL = signal.SIGHUP
 
 
 def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
     """End with code 0, closing what is open; a second signal does not interrupt the closing."""
-    for number in STOP_SIGNALS:
+    for number in (*STOP_SIGNALS, RESTART_SIGNAL):
         signal.signal(number, signal.SIG_IGN)
     sys.exit(0)
 
 
+class Restart(SystemExit):
+    """The process is to close what is open and to begin anew, with the same command line.
+
+    Attributes
+    ----------
+    stopped : list of int
+        Signals that came since, by which it ends instead.
+    """
+
+    def __init__(self, stopped: list[int]) -> None:
+        super().__init__(0)
+        self.stopped = stopped
+
+
+def restart(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Begin anew; a signal that wants to stop is kept until everything is closed."""
+    signal.signal(RESTART_SIGNAL, signal.SIG_IGN)  # also in the new program, until it is ready
+    stopped: list[int] = []
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda number, _frame: stopped.append(number))
+    raise Restart(stopped)
+
+
+@contextlib.contextmanager
+def restarting() -> Iterator[None]:
+    """Catch the signals from now on; what is left by SIGHUP begins the whole program anew."""
+    catch_signals()
+    try:
+        yield
+    except Restart as found:
+        for number in STOP_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        if found.stopped:
+            sys.exit(0)
+        logger.warning("beginning anew: %s", " ".join(sys.orig_argv))
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # All files and sockets of Python are closed by this, and threads are gone.
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
+
+
 class Server(ZEOServer):
     """``runzeo``, with our signals and errors."""
+
+    def main(self) -> None:
+        """Serve until a signal comes.
+
+        Raises
+        ------
+        Fenced
+            Another server of the database was promoted.
+        """
+        try:
+            super().main()
+        except SystemExit:
+            for watch in self._watches():
+                if watch.fenced is not None:
+                    raise watch.fenced from None
+            raise
+
+    def close_server(self) -> None:
+        """Close everything, in order."""
+        for watch in self._watches():
+            watch.stop()
+        super().close_server()
+
+    def _watches(self) -> list[FenceWatch]:
+        storages = getattr(self, "storages", {}).values()  # none when it could not be opened
+        found = (getattr(storage, "dqm_fence_watch", None) for storage in storages)
+        return [watch for watch in found if watch is not None]
 
     def open_storages(self) -> None:
         """Open the storages.
@@ -37,6 +118,8 @@ class Server(ZEOServer):
             ``Data.fs`` is locked, not ours to write, or no FileStorage.
         AddressInUse, ConfigurationError
             Replicas cannot be served at the address given.
+        RoleContradiction, DamagedVolumeState, Fenced, DamagedFence
+            This server may not be what its ``zeo.conf`` says.
         """
         try:
             super().open_storages()
@@ -51,15 +134,16 @@ class Server(ZEOServer):
             raise DataUnwritable(f"cannot open {error.filename} ({error.strerror})") from error
 
     def setup_signals(self) -> None:
-        """Stop at SIGTERM and SIGINT; the other signals as in ZEO (SIGUSR2 reopens the log)."""
+        """Ours; the other signals as in ZEO (SIGUSR2 reopens the log)."""
         super().setup_signals()
         catch_signals()
 
 
 def catch_signals() -> None:
-    """Let SIGTERM and SIGINT end this process with code 0."""
+    """Let SIGTERM and SIGINT end this process with code 0, and SIGHUP begin it anew."""
     for number in STOP_SIGNALS:
         signal.signal(number, stop)
+    signal.signal(RESTART_SIGNAL, restart)
 
 
 def serve(path: Path) -> NoReturn:
@@ -68,7 +152,7 @@ def serve(path: Path) -> NoReturn:
     Raises
     ------
     SystemExit
-        With code 0 after SIGTERM or SIGINT.
+        With code 0 after SIGTERM or SIGINT; `Restart` after SIGHUP.
     DQMError
         The server could not start.
     """

@@ -13,6 +13,8 @@ those of containers.
 ``fence``            the epoch of the database, read from and written into it
 ``maintenance``      the lock that keeps packing and backups apart
 ``unfinished_pack``  puts right what a pack leaves whose server was killed
+``aside``            moves the files of a replica aside
+``holder``           which process serves a volume
 ``errors``           what is wrong with a volume
 ==================== ============================================================================
 """
