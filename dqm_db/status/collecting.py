@@ -13,7 +13,7 @@ from dqm_db.replication.addresses import Address
 from dqm_db.server_answers import ServerAnswer, ask_status, transaction_time
 from dqm_db.settings import DatabaseSettings, SystemSettings, WatchSettings, load
 from dqm_db.status.model import PRIMARY, REPLICA, DatabaseFacts, ServerStatus
-from dqm_db.storage import Database
+from dqm_db.storage import open_database
 from dqm_db.urls import zeo_addresses
 
 AT_ONCE = 16
@@ -167,12 +167,35 @@ def _missing_bytes(replica: ServerAnswer, primary: ServerAnswer) -> int | None:
     return max(0, primary.file_bytes - replica.file_bytes)
 
 
-def read_facts(database: Database) -> tuple[DatabaseFacts | None, str]:
-    """What the database says of itself, or why it cannot be read ("" where it is only empty)."""
+def facts_of_whichever_answers(
+    database: DatabaseSettings, found: Sequence[ServerStatus]
+) -> tuple[DatabaseFacts | None, str]:
+    """What the database says of itself, or None and why it cannot be read.
+
+    Parameters
+    ----------
+    database
+        What to read where there are no servers; what is no server's is read from there, too.
+    found
+        Servers; of those that answer, the one with the newest transactions is asked first.
+    """
+    urls = [database.db_url]
+    if found and database.db_url.startswith("zeo://"):
+        answering = [(one.answer.last_transaction, one) for one in found if one.answer is not None]
+        answering.sort(key=lambda pair: pair[0], reverse=True)
+        urls = [f"zeo://{server.address}" for _, server in answering]
+    error = "no server answers"
+    for url in urls:
+        try:
+            return _facts(database.model_copy(update={"db_url": url})), ""
+        except DQMError as failed:
+            error = str(failed)
+    return None, error
+
+
+def _facts(settings: DatabaseSettings) -> DatabaseFacts:
     try:
-        with database.snapshot() as snapshot:
-            return DatabaseFacts.read(snapshot), ""
-    except NoDataYet:
-        return DatabaseFacts(), ""
-    except DQMError as error:
-        return None, str(error)
+        with open_database(settings) as database, database.snapshot() as snapshot:
+            return DatabaseFacts.read(snapshot)
+    except NoDataYet:  # an empty one is a good one
+        return DatabaseFacts()
