@@ -35,6 +35,10 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     ),
     "primary": ("dqm_db.replication.commands:primary", "Serve the primary database."),
     "replica": ("dqm_db.replication.commands:replica", "Serve a read-only copy of a primary."),
+    "certs": (
+        "dqm_db.certificate_commands:certs",
+        "Make the certificates with which hosts recognise each other.",
+    ),
     "serve": ("dqm_app.commands:serve", "Serve the dashboard."),
     "simulate": ("dqm.simulation.commands:simulate", "Write results files of simulated runs."),
     "demo": ("dqm.demo.commands:demo", "Run everything on this machine with simulated runs."),
