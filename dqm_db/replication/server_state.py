@@ -27,6 +27,7 @@ from zc.zrs.secondary import Secondary
 from ZODB.FileStorage import FileStorage
 
 from dqm_db.replication.addresses import Address
+from dqm_db.replication.identity import identity_of
 from dqm_db.settings import SystemSettings, load
 from dqm_db.volume.layout import Volume
 
@@ -124,6 +125,7 @@ class ServerState:
 
     def __init__(self, storage: Any) -> None:
         self._started = time.time()
+        self._outermost = storage
         self._once = Once()
         self.secondary = _layer(storage, Secondary)
         self.primary = _layer(storage, Primary)
@@ -155,10 +157,11 @@ class ServerState:
             self._measurements.refresh()
             measured = self._measurements.last
         disk = part("disk", self._disk)
+        identity = part("identity", lambda: identity_of(self._outermost))
         return {
             "role": "primary" if self.secondary is None else "replica",
-            "epoch": None,
-            "fence_state": None,
+            "epoch": None if identity is None else identity.epoch,
+            "fence_state": None if identity is None else identity.fence_state,
             "source": part("source", self._source),
             "following": part("following", lambda: _following(factory)),
             "reason": part("reason", lambda: getattr(factory, "reason", None)),
@@ -235,11 +238,7 @@ def _layer(storage: Any, kind: type) -> Any:
 
 
 def _following(factory: Any) -> str | None:
-    if factory is None:
-        return None
-    if factory.refused_delay:
-        return "refused"
-    return "connected" if factory.instance is not None else "unreachable"
+    return None if factory is None else factory.following
 
 
 def _replica(connection: Any) -> dict[str, Any]:
