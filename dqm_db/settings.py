@@ -145,7 +145,10 @@ class ServerSettings(BaseSettings):
         "waits for replicas. `dqm replica` needs it, or --from.",
     )
     keep_alive: float = Field(
-        60.0, gt=0, description="Seconds between the signs of life that a replica sends."
+        60.0,
+        gt=0,
+        description="Seconds between signs of life of primary and replica. Whoever is silent for "
+        "twice as long is hung up on, and tried again.",
     )
     reconnect_delay: float = Field(
         2.0, gt=0, description="Seconds before a replica tries its primary again."

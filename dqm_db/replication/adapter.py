@@ -8,6 +8,7 @@ there. :func:`install` is called by the section ``<replicated>``, thus in server
 
 from __future__ import annotations
 
+import os
 import pickle
 import threading
 from types import SimpleNamespace
@@ -18,7 +19,7 @@ import zc.zrs.secondary
 import ZODB.blob
 from ZODB.Connection import TransactionMetaData
 
-from dqm_db.replication import primary, wire
+from dqm_db.replication import primary, secondary, wire
 
 
 class Condition(threading.Condition):
@@ -85,3 +86,5 @@ def install() -> None:
     # Only applied to control messages: a fake primary must not run code in a replica.
     zc.zrs.secondary.cPickle = SimpleNamespace(loads=wire.load_control)
     zc.zrs.secondary.Transaction = transaction_metadata
+    # The blocks of a blob are written whole, or the disk is said to be full.
+    zc.zrs.secondary.os = SimpleNamespace(write=secondary.write_all, close=os.close)

@@ -95,7 +95,7 @@ def configuration(settings: ServerSettings, *, source: str | None = None) -> str
     if "primary" in addresses:
         lines.append(f"  replicate-from {addresses['primary']}")
         lines.append(f"  reconnect-delay {settings.reconnect_delay:g}")
-        lines.append(f"  keep-alive-delay {settings.keep_alive:g}")
+    lines.append(f"  keep-alive-delay {settings.keep_alive:g}")
     timeout = math.ceil(settings.transaction_timeout)  # ZEO takes whole seconds
     volume = Volume(settings.data_dir)
     return TEMPLATE.format(

@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 import zc.zrs.primary as zrs
@@ -14,6 +15,7 @@ from ZODB.TimeStamp import TimeStamp
 
 from dqm_db.replication.errors import UnknownTransaction
 from dqm_db.replication.reactor import running_reactor
+from dqm_db.replication.signs import ALIVE, ASK, SignsOfLife
 from dqm_db.replication.wire import refusal
 from dqm_db.volume.transactions import NO_TRANSACTION, last_transaction
 
@@ -36,14 +38,19 @@ class Primary(zrs.Primary):
     listener
         A bound, listening, non-blocking socket (a blocking one would hang the reactor). It is
         bound before the storage serves anybody, so that a busy port is an error of the start.
+    keep_alive
+        Seconds between signs of life; a replica that is silent for twice as long is hung up on.
     """
 
-    def __init__(self, storage: Any, listener: socket.socket) -> None:
+    def __init__(self, storage: Any, listener: socket.socket, *, keep_alive: float) -> None:
         self._listener_socket = listener
+        self._keep_alive = keep_alive
         super().__init__(storage, listener.getsockname()[:2], running_reactor())
 
     def cfr_listen(self) -> None:
         """Let the reactor, in whose thread this runs, accept connections."""
+        self._factory.protocol = Protocol
+        self._factory.keep_alive = self._keep_alive
         try:
             self._listener = self._reactor.adoptStreamPort(
                 self._listener_socket.fileno(), self._listener_socket.family, self._factory
@@ -65,6 +72,57 @@ class Primary(zrs.Primary):
         self._factory.threads.wait(DRAIN_SECONDS)
 
 
+class Protocol(zrs.PrimaryProtocol):
+    """One connection of a replica."""
+
+    def connectionMade(self) -> None:  # noqa: N802 (Twisted's name)
+        """Wait for the replica to say what it has, for a limited time."""
+        super().connectionMade()
+        self._signs = SignsOfLife(
+            self.transport.reactor, self.factory.keep_alive, ask=self._show, silent=self._drop
+        )
+        self._signs.start()
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 (Twisted's name)
+        """Whatever it is, the replica is alive."""
+        self._signs.heard()
+        super().dataReceived(data)
+
+    def messageReceived(self, data: bytes) -> None:  # noqa: N802 (zc.zrs's name)
+        """Answer the question for a sign of life; all else is zc.zrs's."""
+        if self._producer is None:
+            super().messageReceived(data)
+        elif not data:
+            self._show()
+        elif data != ALIVE:
+            super().messageReceived(data)
+
+    def connectionLost(self, reason: Any) -> None:  # noqa: N802 (Twisted's name)
+        """Forget the replica."""
+        self._signs.stop()
+        super().connectionLost(reason)
+
+    @property
+    def _producer(self) -> Producer | None:
+        """What sends; None until the replica has said what it has."""
+        producer: Producer | None = self._PrimaryProtocol__producer
+        return producer
+
+    def _show(self) -> None:
+        """Give a sign of life and ask for one, unless we are in the middle of a transaction."""
+        if self._producer is not None:
+            self._producer.show_life()
+
+    def _drop(self) -> None:
+        peer = self.transport.getPeer()
+        logger.warning(
+            "no sign of life of the replica at %s:%s for %g s: hung up",
+            *(peer.host, peer.port, self._signs.limit),
+        )
+        # Not in order: what waits to be sent to a silent replica would be waited for.
+        self.transport.abortConnection()
+
+
 class CheckedIterator(zrs.FileStorageIterator):
     """Iterates over the transactions after a given one, which must be in the file.
 
@@ -79,6 +137,14 @@ class CheckedIterator(zrs.FileStorageIterator):
     """
 
     _checked = False
+    sent: Callable[[], None] | None = None
+    """Called when all messages of a transaction have been handed over to be sent."""
+
+    def __next__(self) -> Any:
+        """The next transaction, which is waited for."""
+        if self.sent is not None:
+            self.sent()
+        return super().__next__()
 
     def _open(self) -> None:
         # Called again after each pack, which may remove what was sent long ago: checked once.
@@ -100,6 +166,9 @@ class Producer(zrs.PrimaryProducer):
     since = 0.0
     """When the replica came, in Unix seconds."""
 
+    # Numbers of messages. Each is changed by one thread only: the last one by the reactor's.
+    _handed_over = _complete = _written = 0
+
     def run(self) -> None:
         """Send until the connection or the server is closed; runs in a thread of its own."""
         self.since = time.time()
@@ -111,8 +180,31 @@ class Producer(zrs.PrimaryProducer):
             logger.exception("%scannot read the transactions to send", self.peer)
             self.callFromThread(self.cfr_close)
         else:
+            iterator.sent = self._transaction_is_complete
             self.iterator_args = (iterator,)  # see opened_iterator
             super().run()
+
+    def write(self, data: bytes) -> None:
+        """Hand a message over to the reactor."""
+        self._handed_over += 1
+        super().write(data)
+
+    def cfr_write(self, data: Any) -> None:
+        """Send a message."""
+        self._written += 1
+        super().cfr_write(data)
+
+    def show_life(self) -> None:
+        """Send an empty message, if it can be told from a record without data.
+
+        That is between transactions. A replica that does not read gets no more of them: it would
+        fill the memory of the primary by asking.
+        """
+        if self._written == self._complete and self.consumer_event.is_set() and not self.stopped:
+            self.transport.write(ASK)
+
+    def _transaction_is_complete(self) -> None:
+        self._complete = self._handed_over
 
     def _refuse(self) -> None:
         tid = self.start_tid

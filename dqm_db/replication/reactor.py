@@ -7,6 +7,7 @@ import functools
 import logging
 import os
 import threading
+import time
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,9 @@ def running_reactor() -> Any:
     from twisted.internet import reactor as started
 
     reactor: Any = started  # its type depends on the platform
+    # Twisted measures by the wall clock. When that is set back by an hour, nothing would be tried
+    # again for an hour, and no silence noticed.
+    reactor.seconds = time.monotonic
 
     stopping = threading.Event()
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import zc.zrs.secondary as zrs
+import zc.zrs.sizedmessage
 
 from dqm_db.replication.addresses import Address
 from dqm_db.replication.errors import UnknownTransaction
 from dqm_db.replication.reactor import running_reactor
+from dqm_db.replication.signs import ALIVE, ASK, WHILE_RECEIVING, SignsOfLife
 
 logger = logging.getLogger(__name__)
 
@@ -29,51 +33,146 @@ class Protocol(zrs.SecondaryProtocol):
 
     def connectionMade(self) -> None:  # noqa: N802 (Twisted's name)
         """Say who we are and what we have."""
-        self.factory.unreachable = False
+        self._signs = SignsOfLife(
+            self.factory.reactor, self.factory.keep_alive_delay, ask=self._ask, silent=self._give_up
+        )
         super().connectionMade()
 
+    def keep_alive(self) -> None:
+        """Begin to ask for signs of life; zc.zrs calls this at the end of ``connectionMade``."""
+        self._signs.start()
+
+    def dataReceived(self, data: bytes) -> None:  # noqa: N802 (Twisted's name)
+        """Whatever it is, the primary is alive."""
+        self._signs.heard()
+        self.factory.heard = time.time()
+        if self._zrs_transaction is not None:
+            self._signs.ask_again(WHILE_RECEIVING)
+        super().dataReceived(data)
+
+    def messageReceived(self, message: bytes) -> None:  # noqa: N802 (zc.zrs's name)
+        """Store what was sent; an empty message between transactions asks for a sign of life."""
+        if not message and self._zrs_transaction is None:
+            self.transport.write(zc.zrs.sizedmessage.marshal(ALIVE))
+            self.factory.follows(after_failure=self._signs.age > self.factory.keep_alive_delay)
+            return
+        if self._SecondaryProtocol__blob_record is None:
+            self._SecondaryProtocol__blob_file_handle = None  # of an earlier blob, and closed
+        receiving = self._zrs_transaction is not None
+        super().messageReceived(message)
+        self.factory.follows(after_failure=receiving and self._zrs_transaction is None)
+
     def error(self, message: str, *args: Any, **options: Any) -> None:
-        """Log and hang up; a refusal is one line, not a traceback.
+        """Log and hang up; what is no error of ours is one line, not a traceback.
 
         zc.zrs calls this while it handles the exception.
         """
         failure = sys.exc_info()[1]
         if isinstance(failure, UnknownTransaction):
             logger.critical("refused by the primary: %s", failure)
-            self.factory.refused = True
-            self.factory.connector.disconnect()
+            self.factory.refuses(str(failure))
+        elif isinstance(failure, OSError):
+            self.factory.fails(
+                f"cannot store what the primary sends: {failure.strerror or failure}"
+                + (f" ({failure.filename})" if failure.filename else "")
+            )
         else:
+            self.factory.fails(f"{message}: {type(failure).__name__}: {failure}", log=False)
             super().error(message, *args, **options)
+            return
+        self.factory.connector.disconnect()
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802 (Twisted's name)
         """Abort the transaction that was under way, and remove the blob that was."""
+        self._signs.stop()
         super().connectionLost(reason)
+        blob = self._SecondaryProtocol__blob_file_handle
+        if self._SecondaryProtocol__blob_record is not None and blob is not None:
+            # zc.zrs leaves it open: the space stays taken although the file is removed.
+            os.close(blob)
         remove_partial_blobs(self.factory.storage)
+
+    def _ask(self) -> None:
+        self.transport.write(ASK)
+
+    def _give_up(self) -> None:
+        self.factory.loses(f"no sign of life for {self._signs.limit:g} s", "hung up; ")
+        # Not in order, for which the other side would be needed.
+        self.transport.abortConnection()
 
 
 class Factory(zrs.SecondaryFactory):
-    """Connects, and connects again."""
+    """Connects, and connects again.
+
+    Attributes
+    ----------
+    following
+        ``connected`` once the primary has said something, ``unreachable``, ``refused``, or None
+        before the first attempt has ended.
+    reason
+        Why it is not ``connected``, for people.
+    heard
+        When the primary last said something, in Unix seconds.
+    """
 
     protocol = Protocol
 
     noisy = False
+    following: str | None = None
+    reason: str | None = None
+    heard: float | None = None
     refused = False
     refused_delay = 0.0  # before the next attempt after a refusal
-    unreachable = False
+    unreachable = False  # and this was logged
+    failed = False  # to store something, which the next connection brings again
 
-    def clientConnectionFailed(self, connector: Any, reason: Any) -> None:  # noqa: N802
-        """Try again later; say so once, not at each attempt."""
+    def follows(self, *, after_failure: bool) -> None:
+        """The primary serves us.
+
+        Parameters
+        ----------
+        after_failure
+            Whether this also means that what failed before has been overcome.
+        """
+        if self.following == "connected" or (self.failed and not after_failure):
+            return
+        if self.unreachable or self.failed:
+            logger.info("following the primary at %s again", self._source)
+        self.following, self.reason = "connected", None
+        self.unreachable = self.failed = False
+
+    def refuses(self, reason: str) -> None:
+        """The primary does not serve us."""
+        self.refused = True
+        self.following, self.reason = "refused", reason
+
+    def fails(self, reason: str, *, log: bool = True) -> None:
+        """Something cannot be stored here; said once, not at each attempt."""
+        if log and reason != self.reason:
+            logger.critical("%s; trying every %g s", reason, self.reconnect_delay)
+        self.failed = True
+        self.following, self.reason = "unreachable", reason
+
+    def loses(self, reason: str, done: str = "") -> None:
+        """The primary is not there; said once, not at each attempt."""
         if not self.unreachable:
             self.unreachable = True
             logger.warning(
-                "cannot reach the primary at %s (%s); trying every %g s",
-                Address(*self.secondary._addr),
-                reason.getErrorMessage(),
-                self.reconnect_delay,
+                "cannot reach the primary at %s (%s); %strying every %g s",
+                *(self._source, reason, done, self.reconnect_delay),
             )
+        self.following, self.reason = "unreachable", reason
+
+    @property
+    def _source(self) -> Address:
+        return Address(*self.secondary._addr)
+
+    def clientConnectionFailed(self, connector: Any, reason: Any) -> None:  # noqa: N802
+        """Try again later."""
+        self.loses(reason.getErrorMessage())
         super().clientConnectionFailed(connector, reason)
 
-    def clientConnectionLost(self, _connector: Any, _reason: Any) -> None:  # noqa: N802
+    def clientConnectionLost(self, _connector: Any, reason: Any) -> None:  # noqa: N802
         """Try again later, and later still after each refusal in a row."""
         self.connector = None
         if self.closed:
@@ -81,6 +180,8 @@ class Factory(zrs.SecondaryFactory):
         delay = self.reconnect_delay
         if self.refused:
             delay = max(delay, min(2 * self.refused_delay, REFUSED_DELAY))
+        elif self.following in (None, "connected"):  # otherwise the reason is known already
+            self.following, self.reason = "unreachable", reason.getErrorMessage()
         self.refused_delay = delay if self.refused else 0.0
         self.refused = False
         self.reactor.callLater(delay, self.connect)
@@ -95,8 +196,10 @@ class Secondary(zrs.Secondary):
         The FileStorage that is written to, or a ``Primary`` around it when replicas follow us.
     address
         Where the primary listens for replicas.
-    reconnect_delay, keep_alive
-        In seconds.
+    reconnect_delay
+        Seconds before a lost primary is tried again.
+    keep_alive
+        Seconds between signs of life; a primary that is silent for twice as long is taken for lost.
     """
 
     factoryClass = Factory  # noqa: N815 (zc.zrs's name)
@@ -121,3 +224,15 @@ def remove_partial_blobs(storage: Any) -> None:
     directory = Path(storage.temporaryDirectory())
     for partial in directory.glob("secondary*blob"):
         partial.unlink(missing_ok=True)
+
+
+def write_all(file: int, data: bytes) -> int:
+    """Write all of *data*, in place of ``os.write``; raises OSError when the disk is full.
+
+    ``os.write`` first writes what still fits and only says how much that was, which zc.zrs does
+    not look at: a blob that ended there would be cut short without a word.
+    """
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+    return len(data)

@@ -97,7 +97,7 @@ class Replicated:
                 listener = listen(self.replicate_to, "replicate-to")
             settle_epoch(files, volume, state, servers, primary=is_primary)
             if listener is not None:
-                storage = Primary(files, listener)
+                storage = Primary(files, listener, keep_alive=self.keep_alive)
         except BaseException:
             files.close()
             if listener is not None:

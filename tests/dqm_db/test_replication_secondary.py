@@ -1,10 +1,21 @@
-"""How long a replica waits before it tries its primary again."""
+"""How long a replica waits before it tries its primary again, and what it says of it."""
 
 from __future__ import annotations
 
+import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 
-from dqm_db.replication.secondary import REFUSED_DELAY, Factory
+import pytest
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
+
+from dqm_db.replication.addresses import Address
+from dqm_db.replication.secondary import REFUSED_DELAY, Factory, write_all
 
 
 class Delays:
@@ -23,7 +34,7 @@ def waits(outcomes: str, usual: float) -> list[float]:
     factory = Factory(reactor, None, usual, True, b"", 60.0, None)
     for outcome in outcomes:
         factory.refused = outcome == "r"
-        factory.clientConnectionLost(None, None)
+        factory.clientConnectionLost(None, Failure(ConnectionDone()))
     return reactor.waited
 
 
@@ -45,3 +56,87 @@ def test_a_longer_usual_delay_stands() -> None:
 
 def test_many_refusals_do_not_overflow() -> None:
     assert set(waits("r" * 3000, 2.0)[10:]) == {REFUSED_DELAY}
+
+
+@pytest.fixture
+def factory() -> Factory:
+    secondary = SimpleNamespace(_addr=Address("127.0.0.1", 5000))
+    return Factory(Delays(), None, 2.0, True, b"", 60.0, secondary)
+
+
+def lost() -> Failure:
+    return Failure(ConnectionDone())
+
+
+def state(factory: Factory) -> tuple[str | None, str | None]:
+    return factory.following, factory.reason
+
+
+def test_it_says_whom_it_follows(factory: Factory) -> None:
+    assert state(factory) == (None, None)
+    factory.follows(after_failure=False)
+    assert state(factory) == ("connected", None)
+    factory.clientConnectionLost(None, lost())
+    assert state(factory) == ("unreachable", "Connection was closed cleanly.")
+    factory.refuses("they have diverged")
+    factory.clientConnectionLost(None, lost())
+    assert state(factory) == ("refused", "they have diverged")
+    factory.loses("no sign of life for 2 s")
+    factory.clientConnectionLost(None, lost())
+    assert state(factory) == ("unreachable", "no sign of life for 2 s")
+
+
+def test_what_could_not_be_stored_stays_the_reason_until_it_is_stored(factory: Factory) -> None:
+    factory.fails("the disk is full")
+    factory.clientConnectionLost(None, lost())
+    factory.follows(after_failure=False)  # connected again, and about to receive the same
+    assert state(factory) == ("unreachable", "the disk is full")
+    factory.follows(after_failure=True)
+    assert state(factory) == ("connected", None)
+
+
+def test_each_trouble_is_logged_once(factory: Factory, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for _ in range(3):
+        factory.loses("Connection refused.")
+    factory.follows(after_failure=False)
+    for _ in range(3):
+        factory.fails("the disk is full")
+        factory.follows(after_failure=False)
+    factory.follows(after_failure=True)
+    assert [record.getMessage() for record in caplog.records] == [
+        "cannot reach the primary at 127.0.0.1:5000 (Connection refused.); trying every 2 s",
+        "following the primary at 127.0.0.1:5000 again",
+        "the disk is full; trying every 2 s",
+        "following the primary at 127.0.0.1:5000 again",
+    ]
+
+
+def test_a_block_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
+    """Up to its limit, a file takes a part of what is written, as a full disk does."""
+    code = f"""
+import os, resource
+from dqm_db.replication.secondary import write_all
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+file = os.open({str(tmp_path / "blob")!r}, os.O_WRONLY | os.O_CREAT)
+assert write_all(file, bytes(60)) == 60
+try:
+    write_all(file, bytes(60))
+except OSError:
+    print("an error")
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ended.stdout, ended.stderr) == ("an error\n", "")
+    assert (tmp_path / "blob").stat().st_size == 100
+
+
+def test_pieces_are_written_whole(tmp_path: Path) -> None:
+    reading, writing = os.pipe()  # takes a part only, once it is nearly full
+    with (tmp_path / "copy").open("wb") as copy:
+        child = subprocess.Popen(["cat"], stdin=reading, stdout=copy)
+        os.close(reading)
+        data = bytes(range(256)) * 4000
+        assert write_all(writing, data) == len(data)
+        os.close(writing)
+        assert child.wait(60) == 0
+    assert (tmp_path / "copy").read_bytes() == data
