@@ -35,6 +35,18 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     ),
     "primary": ("dqm_db.replication.commands:primary", "Serve the primary database."),
     "replica": ("dqm_db.replication.commands:replica", "Serve a read-only copy of a primary."),
+    "promote": (
+        "dqm_db.replication.role_commands:promote",
+        "Make the replica on this host the primary.",
+    ),
+    "demote": (
+        "dqm_db.replication.role_commands:demote",
+        "Let the server on this host follow another one.",
+    ),
+    "resync": (
+        "dqm_db.replication.role_commands:resync",
+        "Let a replica begin anew, its old files set aside.",
+    ),
     "certs": (
         "dqm_db.certificate_commands:certs",
         "Make the certificates with which hosts recognise each other.",

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dqm_db.errors import DatabaseUnavailable
 from dqm_db.replication.addresses import Address
 from dqm_db.server_answers import ServerAnswer, ask_status
-from dqm_db.settings import SystemSettings, load
+from dqm_db.settings import DatabaseSettings, SystemSettings, load
+from dqm_db.urls import zeo_addresses
 
 PATIENCE = 3.0
 """Seconds for a server to answer; one that is there does so at once."""
@@ -24,6 +25,20 @@ def configured_servers() -> tuple[Address, ...]:
     """
     servers = load(SystemSettings).servers
     return tuple(dict.fromkeys(Address.parse(server, "DQM_SERVERS") for server in servers))
+
+
+def known_servers() -> tuple[Address, ...]:
+    """The servers of ``DQM_SERVERS``, else of ``DQM_DB_URL``.
+
+    Raises
+    ------
+    ConfigurationError
+        One is not HOST:PORT.
+    """
+    url = load(DatabaseSettings).db_url
+    if (found := configured_servers()) or not url.startswith("zeo://"):
+        return found
+    return tuple(dict.fromkeys(Address(*address) for address in zeo_addresses(url)))
 
 
 def ask_servers(

@@ -51,3 +51,12 @@ def server_of(volume: Volume) -> int | None:
             if os.path.samestat(descriptor.stat(), opened):
                 return pid
     return None
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process *pid* runs; one that has ended and only waits to be noticed does not."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] not in ("Z", "X")
