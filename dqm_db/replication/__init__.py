@@ -19,6 +19,7 @@ part fails. The modules, from the outside in:
 ``adapter``          every change made inside zc.zrs, with its reason
 ``zeo_server``       every change made inside ZEO and FileStorage, with its reason
 ``methods``          what our servers answer beside what ZEO's do
+``serving_digests``  digests of what a server has, to be compared with another one's
 ``server_state``     what they tell of themselves to whoever asks
 ``versions``         the releases for which these changes were verified
 ``reactor``          the thread in which Twisted runs

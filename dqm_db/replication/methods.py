@@ -8,14 +8,64 @@ from typing import Any
 import ZEO.StorageServer
 
 from dqm_db.replication.server_state import ServerState
+from dqm_db.replication.serving_digests import ServedDigests
 from dqm_db.replication.serving_pack import pack_served
 
 STOCK_SERVER = ZEO.StorageServer.StorageServer
 STOCK_HANDLER = ZEO.StorageServer.ZEOStorage
 
 
+OURS = frozenset({"dqm_digests", "dqm_bytes_after", "dqm_current"})
+"""Names of what clients may call beside ZEO's methods."""
+
+
 class ClientHandler(STOCK_HANDLER):  # type: ignore[misc, valid-type]
     """What one client can ask for."""
+
+    _served: ServedDigests | None = None
+
+    def setup_delegation(self) -> None:
+        """Allow our methods, once the client has chosen its storage."""
+        super().setup_delegation()
+        files = self.server.states[self.storage_id].files
+        if files is not None and files.blob_dir:
+            self._served = ServedDigests(files)
+            self.connection.methods = self.connection.methods | OURS
+
+    def notify_disconnected(self) -> None:
+        """The client has gone."""
+        if self._served is not None:
+            self._served.close()
+        super().notify_disconnected()
+
+    def dqm_digests(self, after: bytes, limit_bytes: int, detailed_until: bytes) -> Any:
+        """See `ServedDigests.digests`."""
+        limit = max(0, int(limit_bytes))
+        return self._in_thread("digests", _eight(after), limit, _eight(detailed_until))
+
+    def dqm_bytes_after(self, tid: bytes) -> Any:
+        """See `ServedDigests.bytes_after`."""
+        return self._in_thread("bytes_after", _eight(tid))
+
+    def dqm_current(self, oids: list[bytes]) -> Any:
+        """See `ServedDigests.current`."""
+        return self._in_thread("current", [_eight(oid) for oid in oids])
+
+    def _in_thread(self, name: str, *args: Any) -> Any:
+        return ZEO.StorageServer.run_in_thread(getattr(self._served, name), *args)
+
+    def getInvalidations(self, tid: bytes) -> Any:  # noqa: N802 (ZEO's name)
+        """What a client that comes back has to forget; None, which is everything.
+
+        That is also the answer when *tid*, the last transaction that the client has seen, is none
+        of ours: the server was restored, or another one was promoted, and has gone on past *tid*.
+        Stock ZEO then tells the client what has changed since, and what was lost stays in the
+        client's cache for good.
+        """
+        queue = self.server.invq[self.storage_id]
+        if not any(known == tid for known, _ in list(queue)):
+            return None
+        return super().getInvalidations(tid)
 
     def _pack_impl(self, time_: float) -> dict[str, float] | None:
         """Pack, and tell the client what it has gained: stock ZEO tells nothing."""
@@ -26,6 +76,13 @@ class ClientHandler(STOCK_HANDLER):  # type: ignore[misc, valid-type]
         gained = pack_served(state.files, lambda: super(ClientHandler, self)._pack_impl(time_))
         state.packed = time.time()
         return gained
+
+
+def _eight(value: object) -> bytes:
+    """*value* if it can be the id of a transaction or an object; ValueError for the client."""
+    if not isinstance(value, bytes) or len(value) != 8:
+        raise ValueError(f"{value!r:.40} is no id of 8 bytes")
+    return value
 
 
 class StorageServer(STOCK_SERVER):  # type: ignore[misc, valid-type]

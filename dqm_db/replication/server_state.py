@@ -29,6 +29,7 @@ from ZODB.FileStorage import FileStorage
 from dqm_db.replication.addresses import Address
 from dqm_db.replication.identity import identity_of
 from dqm_db.settings import SystemSettings, load
+from dqm_db.volume.aside import aside_directories
 from dqm_db.volume.layout import Volume
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ class Measurements:
             self._busy.release()
 
     def _aside_bytes(self) -> int:
-        return sum(bytes_below(path) for path in self._volume.root.glob("aside*"))
+        return sum(map(bytes_below, aside_directories(self._volume)))
 
 
 class ServerState:
@@ -159,11 +160,11 @@ class ServerState:
         disk = part("disk", self._disk)
         identity = part("identity", lambda: identity_of(self._outermost))
         return {
-            "role": "primary" if self.secondary is None else "replica",
+            "role": self._role() if identity is None else identity.role,
             "epoch": None if identity is None else identity.epoch,
             "fence_state": None if identity is None else identity.fence_state,
             "source": part("source", self._source),
-            "following": part("following", lambda: _following(factory)),
+            "following": part("following", lambda: getattr(factory, "following", None)),
             "reason": part("reason", lambda: getattr(factory, "reason", None)),
             "heard": part("heard", lambda: getattr(factory, "heard", None)),
             "replicas": part("replicas", self._replicas),
@@ -180,6 +181,9 @@ class ServerState:
             "certificate_expires": measured.certificate_expires,
             "now": time.time(),
         }
+
+    def _role(self) -> str:
+        return "primary" if self.secondary is None else "replica"
 
     def _source(self) -> str | None:
         return None if self.secondary is None else str(Address(*self.secondary._addr))
@@ -235,10 +239,6 @@ def _layer(storage: Any, kind: type) -> Any:
     while storage is not None and not isinstance(storage, kind):
         storage = getattr(storage, "_storage", None)
     return storage
-
-
-def _following(factory: Any) -> str | None:
-    return None if factory is None else factory.following
 
 
 def _replica(connection: Any) -> dict[str, Any]:

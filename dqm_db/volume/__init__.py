@@ -7,6 +7,7 @@ those of containers.
 ``layout``           where everything is: `Volume`
 ``transactions``     reads a ``Data.fs`` from its end, and from its transactions' headers
 ``digests``          digests of all transactions, to compare volumes and to find damage
+``digest_wire``      the same as plain lists, to be sent
 ``record_digests``   those of the records and blobs of one transaction
 ``windows``          reads large files with little memory
 ``state``            ``volume.json``: what a server is, and has to do at its next start

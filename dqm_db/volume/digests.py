@@ -42,9 +42,19 @@ _TRANSACTION = struct.Struct(TRANS_HDR)
 
 @dataclass(frozen=True, slots=True)
 class Detail:
-    """What else is known of a transaction."""
+    """What else is known of a transaction.
 
-    user: bytes
+    Attributes
+    ----------
+    metadata : bytes
+        Digest of its id, user, description and extension.
+    description : bytes
+        As it was stored, most often UTF-8.
+    records : tuple of RecordDigest
+        In the order of the file.
+    """
+
+    metadata: bytes
     description: bytes
     records: tuple[RecordDigest, ...]
 
@@ -207,13 +217,16 @@ class DigestReader:
         return self.end
 
     def packed_until(self) -> bytes:
-        """The id of the last transaction that a pack looked at; `NO_TRANSACTION` if none did."""
+        """The highest id of which a pack may have removed the transaction, or some records of it.
+
+        A pack marks those of which it has kept something. `NO_TRANSACTION` when it did nothing.
+        """
         last, position = NO_TRANSACTION, START
         with contextlib.suppress(FileEnds):  # reading in order will tell what is broken
             while position < self.end:
                 header = self._header(position)
                 if header.status != b"p" or header.length < TRANS_HDR_LEN:
-                    break
+                    return p64(u64(header.tid) - 1) if last > NO_TRANSACTION else last
                 last = header.tid
                 position += header.length + LENGTH
         return last
@@ -224,8 +237,10 @@ class DigestReader:
     def _header(self, position: int) -> _Header:
         return _Header._make(_TRANSACTION.unpack(self._get(position, TRANS_HDR_LEN)))
 
-    def read(self, *, detailed: bool = False) -> TransactionDigest | None:
-        """The next transaction, None after the last one.
+    def read(self, *, detailed_until: bytes = NO_TRANSACTION) -> TransactionDigest | None:
+        """The next transaction, with details if it is not later than *detailed_until*.
+
+        None after the last one.
 
         Raises
         ------
@@ -248,7 +263,7 @@ class DigestReader:
                 f"{self.path}: what follows byte {begin} cannot be read ({error}): restore it "
                 "from a backup, or wipe it when it is a replica's"
             ) from error
-        found = self._transaction(begin, end, header, faults, detailed)
+        found = self._transaction(begin, end, header, faults, header.tid <= detailed_until)
         self._position = end
         self._last = found.tid
         return found
@@ -309,20 +324,18 @@ class DigestReader:
             records.extend(reader.read(begin, first, last, header.tid, packed, faults))
         except OSError as error:
             faults.append(f"the transaction at byte {begin} cannot be read ({error})")
-        whole = blake2b(
-            _TRANSACTION.pack(header.tid, 0, b" ", *header[3:]), digest_size=DIGEST_BYTES
-        )
-        whole.update(texts)
-        whole.update(b"".join(record.digest for record in records))
-        user, text = header.user, header.user + header.description
+        told = _TRANSACTION.pack(header.tid, 0, b" ", *header[3:]) + texts
+        metadata = blake2b(told, digest_size=DIGEST_BYTES).digest()
+        contents = b"".join(record.digest for record in records)
+        description = texts[header.user : header.user + header.description]
         return TransactionDigest(
             self._placed(header.tid, reader.tid, end, faults),
-            whole.digest(),
+            blake2b(metadata + contents, digest_size=DIGEST_BYTES).digest(),
             len(records),
             end - begin + reader.blob_bytes,
             packed,
             tuple(faults),
-            Detail(texts[:user], texts[user:text], tuple(records)) if detailed else None,
+            Detail(metadata, description, tuple(records)) if detailed else None,
         )
 
     def _placed(self, tid: bytes, other: bytes, end: int, faults: list[str]) -> bytes:

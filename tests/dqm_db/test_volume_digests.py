@@ -127,16 +127,20 @@ def test_a_pack_changes_only_what_it_packs(plain: Sample, tmp_path: Path) -> Non
     assert found[-3:] == plain.sound[-3:]
     assert found[0].digest not in {one.digest for one in plain.sound}
     with DigestReader(volume.data_file, volume.blob_dir) as reader:
-        assert reader.packed_until() == found[-4].tid
+        assert found[-4].tid <= reader.packed_until() < found[-3].tid
+    with DigestReader(plain.volume.data_file, plain.volume.blob_dir) as reader:
+        assert reader.packed_until() == NO_TRANSACTION
 
 
 def test_what_is_in_a_transaction_is_told_when_asked(plain: Sample) -> None:
     with DigestReader(plain.volume.data_file, plain.volume.blob_dir) as reader:
         reader.seek(plain.sound[0].tid)
-        found = reader.read(detailed=True)
+        found = reader.read(detailed_until=plain.sound[1].tid)
+        following = reader.read(detailed_until=plain.sound[1].tid)
     assert found is not None
     assert found.detail is not None
-    assert (found.detail.user, found.detail.description) == (b"/ somebody", b"run 1")
+    assert found.detail.description == b"run 1"
+    assert following == plain.sound[2]
     assert len(found.detail.records) == found.records
     assert replace(found, detail=None) == plain.sound[1]
 
