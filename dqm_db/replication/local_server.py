@@ -10,12 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ZODB.FileStorage import FileStorage
+from ZODB.FileStorage.FileStorage import FileStorageError
+from ZODB.FileStorage.format import CorruptedError
 
 from dqm_db.errors import DatabaseUnavailable
 from dqm_db.peers import ask_servers
 from dqm_db.replication.addresses import Address
 from dqm_db.replication.errors import RoleNotTaken, RoleRefused
 from dqm_db.server_answers import NO_TRANSACTION, ServerAnswer
+from dqm_db.volume.errors import DamagedData
 from dqm_db.volume.fence import Fence
 from dqm_db.volume.holder import is_alive, is_held, server_of
 from dqm_db.volume.layout import Volume
@@ -69,8 +72,16 @@ class LocalServer:
         return self.state.role or (PRIMARY if self.source is None else REPLICA)
 
     @classmethod
-    def of(cls, volume: Volume) -> LocalServer:
+    def of(cls, volume: Volume, *, look: bool = True) -> LocalServer:
         """Look at the server of *volume*.
+
+        Parameters
+        ----------
+        volume
+            Where one ran at least once.
+        look
+            Into the file of one that does not run; else epoch and last transaction are those of
+            an empty database.
 
         Raises
         ------
@@ -78,7 +89,7 @@ class LocalServer:
             No server ever ran there.
         DatabaseUnavailable
             One runs, but it does not answer.
-        DataInUse, DataUnwritable, DamagedVolumeState, DamagedFence
+        DataInUse, DataUnwritable, DamagedData, DamagedVolumeState, DamagedFence
             The volume cannot be looked at.
         """
         state = VolumeState.read(volume)
@@ -91,7 +102,7 @@ class LocalServer:
             fence = Fence(answer.epoch or 0, answer.fence_state or Fence().state)
             last = answer.last_transaction
         else:
-            fence, last = _look(volume)
+            fence, last = _look(volume) if look else (Fence(), NO_TRANSACTION)
         return cls(
             volume,
             state,
@@ -196,7 +207,13 @@ def _look(volume: Volume) -> tuple[Fence, bytes]:
     if not volume.data_file.exists():
         return Fence(), NO_TRANSACTION
     with volume.locked():
-        storage = FileStorage(str(volume.data_file), read_only=True)
+        try:
+            storage = FileStorage(str(volume.data_file), read_only=True)
+        except (FileStorageError, CorruptedError) as error:
+            raise DamagedData(
+                f"{volume.data_file} is damaged ({type(error).__name__}: {error}): restore it, or "
+                "`dqm resync` when it is a replica's"
+            ) from error
         try:
             return Fence.of_storage(storage), last_transaction(storage._file, storage._pos)
         finally:

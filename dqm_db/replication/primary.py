@@ -211,7 +211,8 @@ class Producer(zrs.PrimaryProducer):
         reason = (
             f"the replica's last transaction {tid.hex()} ({TimeStamp(tid)} UTC) is not in "
             f"{self.storage._file_name} of the primary: they have diverged, or the primary was "
-            "restored or packed; wipe the replica's data directory and start it again"
+            "restored or packed; `dqm resync` on the replica's host begins it anew and deletes "
+            "nothing"
         )
         logger.error("%srefused: %s", self.peer, reason)
         self.callFromThread(self.cfr_write, zc.zrs.sizedmessage.marshals(refusal(reason)))

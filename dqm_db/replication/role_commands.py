@@ -147,10 +147,11 @@ def demote(data_dir: Path | None, successor: str) -> None:
 def resync(data_dir: Path | None) -> None:
     """Let the replica on this host begin anew, with its old files set aside.
 
-    For a replica that is refused because it has transactions that its primary has not. Nothing is
-    deleted: the old files stay in the volume until somebody removes them.
+    For a replica that is refused because it has transactions that its primary has not, or whose
+    files are damaged. Nothing is deleted: the old files stay in the volume until somebody removes
+    them.
     """
-    server = _server(data_dir)
+    server = _server(data_dir, look=False)  # the files may be damaged
     if server.role == PRIMARY:
         raise RoleRefused(
             f"{server.address} is a primary: its files are what others are copied from; when it "
@@ -186,8 +187,8 @@ def resync(data_dir: Path | None) -> None:
     )
 
 
-def _server(data_dir: Path | None) -> LocalServer:
-    return LocalServer.of(Volume(load(ServerSettings, data_dir=data_dir).data_dir))
+def _server(data_dir: Path | None, *, look: bool = True) -> LocalServer:
+    return LocalServer.of(Volume(load(ServerSettings, data_dir=data_dir).data_dir), look=look)
 
 
 def _ends_epoch(server: LocalServer, highest: int) -> bool:

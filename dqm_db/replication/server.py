@@ -128,7 +128,7 @@ class Server(ZEOServer):
         except (FileStorageError, CorruptedError) as error:
             raise DamagedData(
                 f"Data.fs is damaged ({type(error).__name__}: {error}): restore it from a backup, "
-                "or wipe the data directory when it is a replica's"
+                "or `dqm resync` when it is a replica's"
             ) from error
         except OSError as error:
             raise DataUnwritable(f"cannot open {error.filename} ({error.strerror})") from error

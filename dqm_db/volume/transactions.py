@@ -49,7 +49,7 @@ def last_transaction(file: BinaryIO, end: int) -> bytes:
     if length < SHORTEST or begin < START or _number(file, begin + 8) != length:
         raise DamagedData(
             f"{getattr(file, 'name', 'Data.fs')}: no complete transaction ends at byte {end}; "
-            "restore the file, or wipe it when it is a replica's"
+            "restore the file, or `dqm resync` when it is a replica's"
         )
     file.seek(begin)
     return file.read(8)
