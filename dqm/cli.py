@@ -33,6 +33,10 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
         "ingest.recheck_commands:recheck",
         "Judge stored runs again, after a change of thresholds.",
     ),
+    "pack": (
+        "ingest.packing_commands:pack",
+        "Drop what was replaced or deleted from the files of all servers.",
+    ),
     "primary": ("dqm_db.replication.commands:primary", "Serve the primary database."),
     "replica": ("dqm_db.replication.commands:replica", "Serve a read-only copy of a primary."),
     "promote": (
@@ -47,6 +51,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
         "dqm_db.replication.role_commands:resync",
         "Let a replica begin anew, its old files set aside.",
     ),
+    "status": ("dqm_db.status.commands:status", "Say how the whole system is."),
     "certs": (
         "dqm_db.certificate_commands:certs",
         "Make the certificates with which hosts recognise each other.",
