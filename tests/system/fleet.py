@@ -1,0 +1,104 @@
+"""A primary, a replica behind a relay and a last link that follows the replica, for trials."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Self
+
+import ZODB
+from feed_relay import FeedRelay
+from processes import LOOPBACK, DatabaseServer, eventually
+
+from dqm_db.server_answers import ServerAnswer, ask_status
+
+
+def told(server: DatabaseServer) -> ServerAnswer:
+    """What *server* says of itself, for which it has 10 s."""
+    return asyncio.run(ask_status(LOOPBACK, server.port, 10))
+
+
+class Fleet:
+    """Three servers; the relay between the first two can be made to fail.
+
+    Parameters
+    ----------
+    directory
+        Gets their data and logs.
+    environment
+        Variables of all of them; for one only in the other mappings.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        primary: Mapping[str, str] | None = None,
+        replica: Mapping[str, str] | None = None,
+    ) -> None:
+        common = dict(environment or {})
+        self.directory = directory
+        self.primary = DatabaseServer(
+            directory, "primary", environment=common | dict(primary or {})
+        )
+        self.relay = FeedRelay(self.primary.replication_port)
+        self.replica = DatabaseServer(
+            directory,
+            "replica",
+            source=self.relay,  # type: ignore[arg-type]
+            feeds=True,
+            environment=common | dict(replica or {}),
+        )
+        self.tail = DatabaseServer(directory, "tail", source=self.replica, environment=common)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for each in (self.primary, self.relay, self.replica, self.tail):
+                stack.enter_context(each)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def put(self, key: str, value: object) -> None:
+        """Commit on the primary, by a client of its own."""
+        database = ZODB.DB(self.primary.client(blob_dir=str(self.directory / "cache of put")))
+        try:
+            with database.transaction() as connection:
+                connection.root()[key] = value
+        finally:
+            database.close()
+
+    def get(self, server: DatabaseServer, key: str) -> Any:
+        """What a client of *server* reads."""
+        database = ZODB.DB(server.client(read_only=True))
+        try:
+            with database.transaction() as connection:
+                return connection.root().get(key)
+        finally:
+            database.close()
+
+    def converge(self) -> None:
+        """Wait until all have the same last transaction; then all must hold the same bytes."""
+        self.replica.wait_for(self.primary)
+        self.tail.wait_for(self.primary)
+        contents = self.primary.contents()
+        for server in (self.replica, self.tail):
+            assert server.contents() == contents, f"{server.data_dir.name} has diverged"
+
+    def follows(self) -> None:
+        """Wait until the replica says that it follows."""
+        eventually(lambda: told(self.replica).following == "connected", "the replica follows")
+
+
+def in_background(function: Any, *arguments: Any) -> threading.Thread:
+    """*function* in a thread that does not keep the tests from ending."""
+    thread = threading.Thread(target=function, args=arguments, daemon=True)
+    thread.start()
+    return thread
