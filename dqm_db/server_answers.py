@@ -24,6 +24,7 @@ from typing import Any
 from ZODB.TimeStamp import TimeStamp
 
 from dqm_db.errors import DatabaseUnavailable
+from dqm_db.tls import HUNG_UP, VARIABLES, explained
 
 TID_BYTES = 8
 NO_TRANSACTION = bytes(TID_BYTES)
@@ -152,15 +153,21 @@ async def ask_status(
         async with asyncio.timeout(patience):
             reader, writer = await asyncio.open_connection(host, port, ssl=tls)
             try:
-                writer.write(_ARE_YOU_OK)
-                return await _answer(reader)
+                if tls is None:
+                    writer.write(_ARE_YOU_OK)
+                await _greeting(reader)
+                if tls is not None:  # in TLS 1.3, a server that refuses us says so only now
+                    writer.write(_ARE_YOU_OK)
+                return read_answer(await _message(reader, _LONGEST_STATUS))
             finally:
                 writer.transport.abort()  # nothing is left to say, and closing could wait
     except TimeoutError:
         raise DatabaseUnavailable(f"{host}:{port} does not answer within {patience:g} s") from None
-    except asyncio.IncompleteReadError:
-        hint = "" if tls is not None else "; if it wants TLS, set DQM_TLS_CA"
-        raise DatabaseUnavailable(f"{host}:{port} hung up without an answer{hint}") from None
+    except (asyncio.IncompleteReadError, ConnectionResetError):
+        hint = f"set {VARIABLES}, if it wants TLS" if tls is None else HUNG_UP
+        raise DatabaseUnavailable(f"{host}:{port} hung up without an answer: {hint}") from None
+    except ssl.SSLError as error:
+        raise DatabaseUnavailable(f"{host}:{port}: TLS failed: {explained(error)}") from error
     except (OSError, UnicodeError) as error:  # UnicodeError: a host that can be no name
         raise DatabaseUnavailable(f"{host}:{port} does not answer: {error}") from error
     except ValueError as error:
@@ -177,11 +184,10 @@ async def ask_last_transaction(
     return (await ask_status(host, port, patience, tls)).last_transaction
 
 
-async def _answer(reader: asyncio.StreamReader) -> ServerAnswer:
-    """What a server sends; raises `ValueError` for what no ZEO server says."""
+async def _greeting(reader: asyncio.StreamReader) -> None:
+    """Read what a server says first; raises `ValueError` for what no ZEO server says."""
     if not _GREETING.fullmatch(await _message(reader, 5)):
         raise ValueError("it greets otherwise")
-    return read_answer(await _message(reader, _LONGEST_STATUS))
 
 
 async def _message(reader: asyncio.StreamReader, longest: int) -> bytes:
