@@ -20,6 +20,8 @@ from dqm_app.pulls import PullState
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import DatabaseUnavailable
 from dqm_db.server_answers import ask_last_transaction, transaction_time
+from dqm_db.settings import SystemSettings, load
+from dqm_db.tls import client_context
 
 log = logging.getLogger(__name__)
 
@@ -209,6 +211,7 @@ class ReplicaWatch:
     ) -> None:
         self.state: ReplicaState | None = None
         self._primary = settings.primary
+        self._tls = client_context(load(SystemSettings))
         self._lag = ReplicaLag(settings)
         self._pulled = pulled
         self._changed = changed
@@ -241,7 +244,7 @@ class ReplicaWatch:
         if self._primary is None:
             return
         try:
-            tid = await ask_last_transaction(*self._primary, LOOK_SECONDS)
+            tid = await ask_last_transaction(*self._primary, LOOK_SECONDS, self._tls)
         except DatabaseUnavailable as error:
             if self._lag.primary_is_silent(time.time()):
                 log.warning("the primary does not say how far it is: %s", error)

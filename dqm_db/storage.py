@@ -8,9 +8,12 @@ read directly shows the state at its opening; only clients of a server see what 
 from __future__ import annotations
 
 import contextlib
+import math
 import shutil
+import ssl
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -42,10 +45,15 @@ from dqm_db.errors import (
 )
 from dqm_db.model import ROOT_KEY, SCHEMA, Root
 from dqm_db.reader import Snapshot
-from dqm_db.settings import DatabaseSettings
+from dqm_db.replication.addresses import Address
+from dqm_db.settings import DatabaseSettings, SystemSettings, load
+from dqm_db.tls import TLSFiles, client_context, fault_of_server, warn_of_expiry
 from dqm_db.urls import file_path, file_url, shown, zeo_addresses
 from dqm_db.volume.errors import MaintenanceUnderWay
 from dqm_db.watchdog import Watchdog
+
+LOOK_AT_TLS_EVERY = 30.0
+"""Seconds between two looks at why a server does not answer."""
 
 
 def open_database(
@@ -82,6 +90,9 @@ class Database:
         self._places = threading.BoundedSemaphore(settings.db_pool)
         self._opening = threading.Lock()
         self._db: ZODB.DB | None = None
+        self._tls: ssl.SSLContext | None = None
+        self._tls_fault = ""
+        self._looked_at_tls = -math.inf
         self._watchdog: Watchdog | None = None
         self._resources = contextlib.ExitStack()
         with contextlib.ExitStack() as undo:
@@ -211,10 +222,8 @@ class Database:
         try:
             yield
         except ClientDisconnected as error:
-            raise DatabaseUnavailable(
-                f"the database at {url} does not answer: is its server running, "
-                "and DQM_DB_URL right?"
-            ) from error
+            fault = self._fault_of_tls() or "is its server running, and DQM_DB_URL right?"
+            raise DatabaseUnavailable(f"the database at {url} does not answer: {fault}") from error
         except LockError as error:
             raise WriterLocked(f"{url} is open in another process: try again later") from error
         except FileStorageError as error:
@@ -256,6 +265,10 @@ class Database:
     def _open_zeo(self, must_answer: bool) -> ClientStorage:
         settings = self.settings
         addresses = zeo_addresses(settings.db_url)
+        system = load(SystemSettings)
+        self._tls = client_context(system)
+        if (files := TLSFiles.of(system)) is not None:
+            warn_of_expiry(files)
         blobs = settings.blob_cache_dir
         if blobs is None:
             blobs = Path(tempfile.mkdtemp(prefix="dqm-blobs-"))
@@ -267,9 +280,32 @@ class Database:
             wait_timeout=settings.db_wait,
             blob_dir=str(blobs),
             blob_cache_size=settings.blob_cache_bytes,
+            # No ssl_server_hostname, which would be one for all addresses: asyncio then compares
+            # the certificate with the host of each.
+            ssl=self._tls,
         )
         self._watchdog = Watchdog(storage, settings.db_patience)
         return storage
+
+    def _fault_of_tls(self) -> str:
+        """What is wrong with TLS at a server that does not answer; empty: nothing that shows.
+
+        ZEO's client says nothing of it. Looking takes time, so that is done now and then only.
+        """
+        url = self.settings.db_url
+        now = time.monotonic()
+        if url.startswith("zeo://") and now - self._looked_at_tls > LOOK_AT_TLS_EVERY:
+            self._looked_at_tls = now
+            faults = (
+                (host, port, fault_of_server(host, port, self._tls, self.settings.db_wait))
+                for host, port in zeo_addresses(url)
+            )
+            self._tls_fault = "; ".join(
+                f"TLS with {Address(host, port)} fails: {fault}"
+                for host, port, fault in faults
+                if fault is not None
+            )
+        return self._tls_fault
 
     def _close_storage(self) -> None:
         if self._watchdog is not None:

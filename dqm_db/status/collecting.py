@@ -14,6 +14,7 @@ from dqm_db.server_answers import ServerAnswer, ask_status, transaction_time
 from dqm_db.settings import DatabaseSettings, SystemSettings, WatchSettings, load
 from dqm_db.status.model import PRIMARY, REPLICA, DatabaseFacts, ServerStatus
 from dqm_db.storage import open_database
+from dqm_db.tls import client_context
 from dqm_db.urls import zeo_addresses
 
 AT_ONCE = 16
@@ -52,7 +53,7 @@ class Servers:
         Raises
         ------
         ConfigurationError
-            An address cannot be understood.
+            An address cannot be understood, or the certificates cannot be used.
         """
         system = load(SystemSettings)
         found = [Address.parse(server, "DQM_SERVERS") for server in system.servers]
@@ -61,7 +62,7 @@ class Servers:
         if watch.primary is not None:
             found.append(watch.primary)
         unique = tuple(dict.fromkeys(found))
-        return cls(unique, watch.primary, database.db_patience)
+        return cls(unique, watch.primary, database.db_patience, client_context(system))
 
 
 NO_SERVERS = Servers((), None, 1.0)

@@ -203,7 +203,7 @@ def watching(
     monkeypatch.setattr(freshness, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(freshness, "MOMENT", 0.0)
 
-    async def ask(host: str, port: int, _patience: float) -> bytes:
+    async def ask(host: str, port: int, _patience: float, _tls: object) -> bytes:
         assert (host, port) == ("127.0.0.1", 8100)
         return answer()
 
