@@ -25,6 +25,8 @@ are written into every record, and a class that is not found is read back as a b
         Ingestion.pull -> SmallRecord                    the last pull
         Ingestion.failures: OOBTree  camera -> IOBTree  run -> SmallRecord   files not stored
       Root.operations: OOBTree  name -> SmallRecord      the last backup, verification, pack, …
+    root["nectarcam-dqm-fence"] = {epoch, state, host, at, reason}   written by servers
+                                                         (`dqm_db.volume.fence`)
 
 Attributes hold plain values, bytes (`dqm_db.codec`) and references to the records above; no numpy
 object is ever pickled. Beside these classes only those of BTrees and ZODB.blob are stored. A change

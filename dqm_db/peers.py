@@ -1,15 +1,19 @@
-"""Asks the servers of a database what they are, from code that does not wait for anything else."""
+"""The servers of a database: which there are, what they say, and where to write.
+
+For code that waits for the answers; what serves pages or monitors asks by itself.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
 
-from dqm_db.errors import DatabaseUnavailable
+from dqm_db.errors import DatabaseUnavailable, ReadOnlyDatabase
 from dqm_db.replication.addresses import Address
 from dqm_db.server_answers import ServerAnswer, ask_status
 from dqm_db.settings import DatabaseSettings, SystemSettings, load
-from dqm_db.urls import zeo_addresses
+from dqm_db.tls import client_context
+from dqm_db.urls import shown, zeo_addresses
 
 PATIENCE = 3.0
 """Seconds for a server to answer; one that is there does so at once."""
@@ -44,11 +48,19 @@ def known_servers() -> tuple[Address, ...]:
 def ask_servers(
     addresses: Iterable[Address], patience: float = PATIENCE
 ) -> dict[Address, ServerAnswer]:
-    """What those of the servers that answer within *patience* seconds say, all asked at once."""
+    """What those of the servers that answer within *patience* seconds say, all asked at once.
+
+    Raises
+    ------
+    ConfigurationError
+        The certificates cannot be used.
+    """
+
+    tls = client_context(load(SystemSettings))
 
     async def ask(address: Address) -> tuple[Address, ServerAnswer] | None:
         try:
-            return address, await ask_status(*address, patience)
+            return address, await ask_status(*address, patience, tls)
         except DatabaseUnavailable:
             return None  # it is left out: whoever asks knows whom he asked
 
@@ -61,3 +73,56 @@ def ask_servers(
 def is_serving_primary(answer: ServerAnswer) -> bool:
     """Whether it accepts writes, as far as it says; older releases tell no more than the role."""
     return answer.role == "primary" and answer.fence_state != "demoted"
+
+
+def only_where_to_write(settings: DatabaseSettings) -> DatabaseSettings:
+    """*settings* with no servers in ``db_url`` but the primary of the highest epoch that answers.
+
+    A former primary that came back, or has not heard that another server was promoted, would still
+    accept what then nobody ever sees. Where there is one server only, nothing is asked.
+
+    Raises
+    ------
+    DatabaseUnavailable
+        Only servers of an older epoch answer at ``db_url``.
+    ReadOnlyDatabase
+        There is no primary, or more than one.
+    ConfigurationError
+        ``DQM_SERVERS`` or the certificates cannot be used.
+    """
+    if not settings.db_url.startswith("zeo://"):
+        return settings
+    given = [Address(*address) for address in zeo_addresses(settings.db_url)]
+    everyone = dict.fromkeys([*given, *configured_servers()])
+    if len(everyone) == 1:
+        return settings
+    answers = ask_servers(everyone)
+    highest = max((answer.epoch or 0 for answer in answers.values()), default=0)
+    current = {
+        address: answers[address]
+        for address in given
+        if address in answers and (answers[address].epoch or 0) == highest
+    }
+    if not current:
+        if highest == 0:
+            return settings  # nobody answers; opening says so
+        raise DatabaseUnavailable(
+            f"{shown(settings.db_url)}: no server of epoch {highest} answers there, and one of an "
+            "older epoch is not written to; give the address of today's primary in DQM_DB_URL"
+        )
+    primaries = {
+        address: answer for address, answer in current.items() if is_serving_primary(answer)
+    }
+    if len({(answer.host, answer.started) for answer in primaries.values()}) > 1:
+        raise ReadOnlyDatabase(
+            f"there is more than one primary in epoch {highest}: "
+            f"{', '.join(map(str, primaries))}; stop all but one, and `dqm demote` them"
+        )
+    if not primaries and all(answer.role is not None for answer in current.values()):
+        raise ReadOnlyDatabase(
+            f"{shown(settings.db_url)}: {', '.join(map(str, current))} accept no writes, being "
+            "replicas or demoted, and no primary answers there; start it, or promote one of them "
+            "(`dqm promote`)"
+        )
+    chosen = primaries or current
+    return settings.model_copy(update={"db_url": f"zeo://{','.join(map(str, chosen))}"})

@@ -50,6 +50,7 @@ from dqm_db.settings import DatabaseSettings, SystemSettings, load
 from dqm_db.tls import TLSFiles, client_context, fault_of_server, warn_of_expiry
 from dqm_db.urls import file_path, file_url, shown, zeo_addresses
 from dqm_db.volume.errors import MaintenanceUnderWay
+from dqm_db.volume.fence import FENCE_KEY
 from dqm_db.watchdog import Watchdog
 
 LOOK_AT_TLS_EVERY = 30.0
@@ -326,9 +327,9 @@ def checked_root(connection: Connection, url: str, *, migrating: bool = False) -
     top = connection.root()
     root = top.get(ROOT_KEY)
     if root is None:
-        if not len(top):
+        if not (foreign := set(top) - {FENCE_KEY}):
             raise NoDataYet(f"{url} holds no data yet: nothing was ingested")
-        keys = ", ".join(sorted(map(str, top))[:3])
+        keys = ", ".join(sorted(map(str, foreign))[:3])
         raise ForeignDatabase(
             f"{url} is not a database of this system (its root holds {keys}): "
             "point DQM_DB_URL to another one"

@@ -41,10 +41,12 @@ from dqm_db.errors import (
 from dqm_db.model import ROOT_KEY, SCHEMA, Camera, Root
 from dqm_db.operations import Operation, put_operation
 from dqm_db.packing import pack_run
+from dqm_db.peers import only_where_to_write
 from dqm_db.records import pack_header, unpack_header
 from dqm_db.settings import CheckSettings, DatabaseSettings, load
 from dqm_db.storage import Database, checked_root, open_database
 from dqm_db.urls import identities, shown
+from dqm_db.volume.fence import FENCE_KEY
 
 LOG = logging.getLogger(__name__)
 
@@ -98,9 +100,11 @@ def open_writer(settings: DatabaseSettings) -> Iterator[Writer]:
     ------
     WriterLocked, DatabaseUnavailable, ReadOnlyDatabase, ForeignDatabase, NewerDatabase,
     ConfigurationError
+        Of several servers, only the primary of the highest epoch is written to
+        (`dqm_db.peers.only_where_to_write`).
     """
     judge = Judge(load(CheckSettings).thresholds_dir)
-    with writer_lock(settings), _open_writable(settings) as database:
+    with writer_lock(settings), _open_writable(only_where_to_write(settings)) as database:
         writer = Writer(database, judge)
         writer.prepare()
         yield writer
@@ -330,7 +334,7 @@ class Writer:
 
 def _make_root(connection: Connection) -> None:
     top = connection.root()
-    if not len(top):
+    if not set(top) - {FENCE_KEY}:
         top[ROOT_KEY] = Root(time.time())
 
 

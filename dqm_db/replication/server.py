@@ -140,10 +140,20 @@ class Server(ZEOServer):
 
 
 def catch_signals() -> None:
-    """Let SIGTERM and SIGINT end this process with code 0, and SIGHUP begin it anew."""
+    """Let SIGTERM and SIGINT end this process with code 0, and SIGHUP begin it anew.
+
+    SIGHUP also comes when the terminal is closed in which a server runs; then it ends.
+    """
+    terminals = [descriptor for descriptor in (1, 2) if os.isatty(descriptor)]
+
+    def hang_up(number: int, frame: FrameType | None) -> NoReturn:
+        if all(map(os.isatty, terminals)):
+            restart(number, frame)
+        stop(number, frame)
+
     for number in STOP_SIGNALS:
         signal.signal(number, stop)
-    signal.signal(RESTART_SIGNAL, restart)
+    signal.signal(RESTART_SIGNAL, hang_up)
 
 
 def serve(path: Path) -> NoReturn:
