@@ -5,6 +5,7 @@ What reads results files is imported where it is needed: astropy takes half a se
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -27,6 +28,12 @@ from ingest.output import write_output
 @click.option("--limit", type=click.IntRange(min=1), help="Only the newest N runs of a camera.")
 @click.option("--json", "as_json", is_flag=True, help="As JSON, one object per line.")
 @click.option("--csv", "as_csv", is_flag=True, help="As comma-separated values.")
+@click.option(
+    "--only-in",
+    "volume",
+    metavar="PATH",
+    help="Runs of this volume of a server that the database does not have, or has otherwise.",
+)
 @database_option
 def runs(
     settings: DatabaseSettings,
@@ -34,22 +41,30 @@ def runs(
     limit: int | None,
     as_json: bool,
     as_csv: bool,
+    volume: str | None,
 ) -> None:
     """List the stored runs, newest first. Times are UTC."""
     from dqm_db.storage import open_database
-    from ingest.listing import list_runs, runs_table
+    from ingest.listing import list_runs, own_runs_table, runs_table
 
     if as_json and as_csv:
         raise click.UsageError("--json or --csv, not both")
-    with open_database(settings) as database, database.snapshot() as snapshot:
-        rows = list_runs(snapshot, camera, limit)
+    if volume is not None and limit is not None:
+        raise click.UsageError("--limit is not for --only-in")
+    if volume is not None:
+        rows = _only_in(settings, volume, camera)
+    else:
+        with open_database(settings) as database, database.snapshot() as snapshot:
+            rows = list_runs(snapshot, camera, limit)
     if as_json:
         for row in rows:
             click.echo(json.dumps(row))
     elif as_csv:
         click.echo(_csv(rows), nl=False)
-    else:
+    elif volume is None:
         runs_table(rows)
+    else:
+        own_runs_table(rows)
 
 
 @click.command(epilog=EXIT_CODES)
@@ -207,6 +222,29 @@ def _quantity(
     table = quantity_table(snapshot.header(camera, run), quantity, entry.kind, columns)
     data = table.to_fits() if form == "fits" else table.to_csv().encode()
     return data, f"{camera}_Run{run}_{quantity}.{form}"
+
+
+def _only_in(settings: DatabaseSettings, path: str, camera: str | None) -> list[dict[str, object]]:
+    from dqm_db.errors import NoDataYet
+    from dqm_db.own_runs import own_runs
+    from dqm_db.storage import open_database
+    from dqm_db.volume_database import SCHEME, open_volume
+    from ingest.listing import list_own_runs
+
+    with (
+        open_database(settings) as database,
+        open_volume(Path(path.removeprefix(SCHEME))) as volume,
+        contextlib.ExitStack() as opened,
+    ):
+        try:
+            snapshot = opened.enter_context(database.snapshot())
+        except NoDataYet:
+            snapshot = None  # everything is only there
+        try:
+            runs = [run for run in volume.runs() if camera in (None, run.camera)]
+        except NoDataYet:
+            runs = []
+        return list_own_runs(own_runs(runs, snapshot))
 
 
 def _csv(rows: list[dict[str, object]]) -> str:

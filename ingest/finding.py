@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from dqm_db.content import LARGEST_RUN
@@ -16,12 +16,14 @@ from ingest.sources.errors import AccessDenied, NotFound, Unavailable
 CAMERA_IN_URL = "{camera}"
 DEEPEST = 16
 """Folders in folders; more are a loop."""
+SHOWN_RUNS = 20
+"""Runs that a remark names one by one."""
 SILENT_FOLDERS = 3
 """After so many folders in a row without an answer the source is down."""
 
 _RESULTS_FILE = re.compile(
     f"(?:{ARCHIVE_NAME.pattern})"
-    + r"\.(tar|tar\.gz|tgz)|"
+    + r"\.(tar|tar\.gz|tgz|fits|fits\.gz)|"
     + RESULTS_NAME.pattern.replace("?P<run>", "?:")
     + r"(\.gz)?"
 )
@@ -95,11 +97,14 @@ class Found:
         Folders that could not be looked into.
     others : int
         Files that are not named like results files.
+    lacking : list of str
+        Runs of which the source knows but has no file.
     """
 
     files: list[RemoteFile] = field(default_factory=list)
     unread: list[FileOutcome] = field(default_factory=list)
     others: int = 0
+    lacking: list[str] = field(default_factory=list)
 
 
 def find(
@@ -129,6 +134,20 @@ def find(
     else:
         search.take(top, 0)
     return found
+
+
+def remark(searches: Sequence[Found]) -> str:
+    """What else was seen, in words; empty when there is nothing."""
+    others = sum(found.others for found in searches)
+    lacking = [run for found in searches for run in found.lacking]
+    remarks = [f"files not named like results files: {others}"] if others else []
+    if lacking:
+        more = ", …" if len(lacking) > SHOWN_RUNS else ""
+        remarks.append(
+            f"runs without original, which cannot come back this way: {len(lacking)} "
+            f"({', '.join(lacking[:SHOWN_RUNS])}{more})"
+        )
+    return "; ".join(remarks)
 
 
 @dataclass(slots=True)
@@ -167,6 +186,7 @@ class _Search:
 
 def _take_files(listing: Listing, wanted: Wanted, found: Found) -> None:
     found.unread += [_unread(folder, reason) for folder, reason in listing.unread]
+    found.lacking += listing.lacking
     named = [file for file in listing.files if _is_named(file.name)]
     found.others += len(listing.files) - len(named)
     claims = {file.path: claim_of_name(file.name) for file in named}

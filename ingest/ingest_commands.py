@@ -90,7 +90,7 @@ def ingest(
 
     A FILE is a tarball ({camera}_DQM_Run{run}.tar.gz) or a FITS file (then give --camera). FOLDERs
     and URLs are searched for both, and what is new there is stored: file:, http(s):, webdav(s):,
-    root:, s3:, sftp: and dirac: ({camera} stands for all cameras). Without any, those in
+    root:, s3:, sftp:, dirac: and volume: ({camera} stands for all cameras). Without any, those in
     DQM_INGEST_SOURCES. What is stored already is skipped.
     """
     from ingest.finding import Wanted
@@ -248,7 +248,9 @@ def _say_what_would_be_done(
 
         total = len(asked.files) + _total(plans)
         form = options.log_format
-        counts = report(outcomes(), total, verb="dry run", form=form, errors=errors)
+        counts = report(
+            outcomes(), total, verb="dry run", remark=_others(plans), form=form, errors=errors
+        )
     if errors:
         sys.exit(errors[0].exit_code)
     if not all(status.is_good for status in counts):
@@ -298,8 +300,9 @@ def _total(plans: Sequence[Plan]) -> int:
 
 
 def _others(plans: Sequence[Plan]) -> str:
-    others = sum(plan.found.others for plan in plans)
-    return f"files not named like results files: {others}" if others else ""
+    from ingest.finding import remark
+
+    return remark([plan.found for plan in plans])
 
 
 def _note_pull(

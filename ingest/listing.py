@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from rich.console import Console
@@ -11,8 +11,10 @@ from rich.table import Table
 from dqm_db.catalogue import NOT_JUDGED
 from dqm_db.checks import Status
 from dqm_db.ingestion import Failure
+from dqm_db.own_runs import OwnRun
 from dqm_db.quantities import describe
 from dqm_db.reader import Snapshot
+from ingest.errors import printable
 from ingest.export import iso_utc
 
 COLUMNS = (
@@ -76,6 +78,39 @@ def runs_table(rows: list[dict[str, object]]) -> None:
         table.add_column(heading, justify="left" if left else "right", no_wrap=True)
     for row in rows:
         table.add_row(*(_cell(column, row[column]) for column in shown))
+    console.print(table)
+
+
+def list_own_runs(runs: Iterable[OwnRun]) -> list[dict[str, object]]:
+    """Rows of the runs that only a volume has."""
+    return [
+        {
+            "camera": one.run.camera,
+            "run": one.run.run,
+            "here": one.here.value,
+            "original": one.has_original,
+            "source": None if one.run.provenance is None else one.run.provenance.source,
+            "sha256": one.run.sha256,
+        }
+        for one in runs
+    ]
+
+
+def own_runs_table(rows: list[dict[str, object]]) -> None:
+    """Print rows of `list_own_runs` as a table."""
+    console = _console()
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("camera", "run", "here", "comes back", "source"):
+        table.add_column(heading, no_wrap=True)
+    for row in rows:
+        comes_back = "yes" if row["original"] else "no: it has no original file"
+        table.add_row(
+            str(row["camera"]),
+            str(row["run"]),
+            str(row["here"]),
+            comes_back,
+            printable(str(row["source"] or "–")),
+        )
     console.print(table)
 
 

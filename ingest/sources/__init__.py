@@ -12,6 +12,7 @@ from ingest.sources.base import Source
 SCHEMES: dict[str, str] = {
     # scheme: module:class, made with the URL; imported when it is used
     "file": "ingest.sources.local:LocalFolder",
+    "volume": "ingest.sources.volume:ServerVolume",
     "dirac": "ingest.sources.dirac:Dirac",
     "http": "ingest.sources.remote:RemoteFolder",
     "https": "ingest.sources.remote:RemoteFolder",

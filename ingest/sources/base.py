@@ -47,11 +47,14 @@ class Listing:
         Full paths or URLs of the directories in it, to be listed in turn.
     unread : tuple of (str, str)
         What cannot be looked into, and why, in words.
+    lacking : tuple of str
+        Runs, as camera and number, of which the source knows but has no file.
     """
 
     files: tuple[RemoteFile, ...] = ()
     folders: tuple[str, ...] = ()
     unread: tuple[tuple[str, str], ...] = ()
+    lacking: tuple[str, ...] = ()
 
 
 class Source(ABC):
