@@ -37,6 +37,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
         "ingest.packing_commands:pack",
         "Drop what was replaced or deleted from the files of all servers.",
     ),
+    "backup": ("backup.commands:backup", "Back up a volume, check backups, restore them."),
     "primary": ("dqm_db.replication.commands:primary", "Serve the primary database."),
     "replica": ("dqm_db.replication.commands:replica", "Serve a read-only copy of a primary."),
     "promote": (

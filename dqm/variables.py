@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator
 
 PREFIX = "DQM_"
 SETTINGS = (
+    "backup.settings:BackupSettings",
     "dqm_app.settings:DashboardSettings",
     "dqm_db.settings:CheckSettings",
     "dqm_db.settings:DatabaseSettings",

@@ -16,11 +16,11 @@ from dqm.cli import SUBCOMMANDS, dqm, main
 from dqm_db.errors import DQMError
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("dqm", "dqm_app", "dqm_db", "ingest")
+PACKAGES = ("backup", "dqm", "dqm_app", "dqm_db", "ingest")
 # What takes longer to import than the help of the command may take.
 HEAVY = {
     *("astropy", "bokeh", "numpy", "pydantic", "rich", "tornado", "twisted"),
-    *("ZEO", "ZODB", "zodburi", "ingest", "dqm_app", "dqm.demo", "dqm.simulation"),
+    *("ZEO", "ZODB", "zodburi", "backup", "ingest", "dqm_app", "dqm.demo", "dqm.simulation"),
 }
 COMMANDS_PAGE = (ROOT / "docs" / "commands.md").read_text()
 

@@ -130,6 +130,9 @@ def check_dqm(arguments: list[str]) -> None:
     with click.Context(dqm) as context:
         command = dqm.get_command(context, name)
     assert command is not None
+    while isinstance(command, click.Group):
+        assert len(arguments) > 1, f"which command of dqm {name}?"
+        command = command.commands[arguments.pop(1)]
     values, arguments_left, _ = command.make_parser(click.Context(command)).parse_args(
         arguments[1:]
     )

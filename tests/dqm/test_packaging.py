@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 def test_every_data_file_is_installed():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     patterns = project["tool"]["setuptools"]["package-data"]
-    for package in ("dqm", "dqm_app", "dqm_db", "ingest"):
+    for package in ("backup", "dqm", "dqm_app", "dqm_db", "ingest"):
         there = {
             path
             for path in (ROOT / package).rglob("*")

@@ -1,0 +1,249 @@
+"""The folder of backups: which there are, what they need, and who may change them."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from backup.errors import BackupNotFound, BackupsLocked, BackupUnwritable, DamagedBackup
+from backup.files import write_whole, writing
+from backup.manifest import FILE, Manifest
+
+VERIFIED = "verified.json"
+UNFINISHED = ".new-"
+"""Begins the name of what is not a backup yet, or no more."""
+
+VERIFYING = ".verify-"
+"""Begins the name of a folder in which backups are put together to be verified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """The last verification of a backup: when (Unix seconds), whether it was sound, and why not."""
+
+    at: float
+    ok: bool
+    text: str
+
+    @classmethod
+    def read(cls, folder: Path) -> Verification | None:
+        """That of the backup in *folder*; None when there was none, or its file cannot be read."""
+        try:
+            document = json.loads((folder / VERIFIED).read_bytes())
+            found = cls(**document)
+            valid = type(found.at) is float and type(found.ok) is bool and type(found.text) is str
+            return found if valid else None
+        except (OSError, ValueError, TypeError):
+            return None  # as if it had not been verified: it says nothing about the backup itself
+
+    def write(self, folder: Path) -> None:
+        """Keep it in the backup's *folder*; raises OSError."""
+        write_whole(folder / VERIFIED, json.dumps(asdict(self)).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One folder with a manifest that can be read."""
+
+    folder: Path
+    manifest: Manifest
+    verification: Verification | None
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return self.manifest.name
+
+    @property
+    def utc(self) -> str:
+        """When it was made, for people."""
+        made = datetime.fromtimestamp(self.manifest.time, UTC)
+        return made.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Backups:
+    """All backups of a folder, oldest first, and why folders that should be some are none."""
+
+    found: tuple[Backup, ...]
+    damaged: Mapping[str, str]
+
+    def named(self, name: str) -> Backup:
+        """The backup *name*.
+
+        Raises
+        ------
+        BackupNotFound, DamagedBackup
+        """
+        if name in self.damaged:
+            raise DamagedBackup(self.damaged[name])
+        for one in self.found:
+            if one.name == name:
+                return one
+        raise BackupNotFound(f"there is no backup {name}; `dqm backup list` shows all")
+
+    def newest(self, until: float | None = None) -> Backup:
+        """The newest one that was made not after *until* (Unix seconds).
+
+        Raises
+        ------
+        BackupNotFound
+        """
+        for one in reversed(self.found):
+            if until is None or one.manifest.time <= until:
+                return one
+        if until is None or not self.found:
+            raise BackupNotFound("there is no backup yet: `dqm backup create` makes one")
+        raise BackupNotFound(
+            f"there is no backup of that time: the first is of {self.found[0].utc}"
+        )
+
+    def chain(self, backup: Backup) -> tuple[Backup, ...]:
+        """What is needed for *backup*: a full one, then those that follow it, up to itself.
+
+        Raises
+        ------
+        DamagedBackup
+            One of them is missing or does not fit.
+        """
+        links = [backup]
+        while (follows := links[-1].manifest.follows) is not None:
+            try:
+                earlier = self.named(follows)
+            except BackupNotFound:
+                raise DamagedBackup(
+                    f"backup {backup.name} cannot be used: it needs {follows}, which is missing"
+                ) from None
+            later = links[-1].manifest
+            if earlier.manifest.end != later.begin or earlier in links:
+                raise DamagedBackup(f"backup {later.name} does not continue {follows}")
+            links.append(earlier)
+        return tuple(reversed(links))
+
+    def is_usable(self, backup: Backup) -> bool:
+        """Whether its files are there, and no verification has found it damaged; quick."""
+        try:
+            for one in self.chain(backup):
+                if one.verification is not None and not one.verification.ok:
+                    return False
+                for file in (one.manifest.data, one.manifest.index):
+                    if file and (one.folder / file.name).stat().st_size != file.stored:
+                        return False
+        except (DamagedBackup, OSError):
+            return False
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class BackupPlace:
+    """A folder of backups."""
+
+    root: Path
+
+    @property
+    def blobs(self) -> Path:
+        """The pool of blobs."""
+        return self.root / "blobs"
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises
+        ------
+        BackupUnwritable, BackupFailed
+        """
+        with writing("a backup", self.root):
+            self.root.mkdir(mode=0o750, parents=True, exist_ok=True)
+            self.blobs.mkdir(mode=0o750, exist_ok=True)
+
+    @contextlib.contextmanager
+    def making(self) -> Iterator[None]:
+        """Keep others from adding and removing backups meanwhile; they may read them.
+
+        Raises
+        ------
+        BackupNotFound
+            There is no such folder.
+        BackupsLocked, BackupUnwritable
+        """
+        with self._locked("backups.lock", fcntl.LOCK_EX):
+            yield
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keep others from removing backups meanwhile; raises as `making`."""
+        with self._locked("reading.lock", fcntl.LOCK_SH):
+            yield
+
+    @contextlib.contextmanager
+    def removing(self) -> Iterator[None]:
+        """Keep all others out meanwhile; raises as `making`."""
+        with self.making(), self._locked("reading.lock", fcntl.LOCK_EX):
+            yield
+
+    @contextlib.contextmanager
+    def _locked(self, name: str, how: int) -> Iterator[None]:
+        if not self.root.is_dir():
+            raise BackupNotFound(f"{self.root} is no folder of backups: there is none")
+        path = self.root / name
+        try:
+            lock = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            if how == fcntl.LOCK_SH:
+                yield  # a copy of backups that only can be read: nobody removes any there
+                return
+            raise BackupUnwritable(
+                f"cannot use {path} ({error.strerror}): make {self.root} writable for this user"
+            ) from error
+        try:
+            fcntl.flock(lock, how | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError:
+            raise BackupsLocked(
+                f"another command makes, reads or removes backups in {self.root}: try again when "
+                "it has ended"
+            ) from None
+        finally:
+            os.close(lock)
+
+    def read(self) -> Backups:
+        """All backups.
+
+        Raises
+        ------
+        BackupNotFound
+            There is no such folder.
+        BackupUnwritable
+            It may not be read.
+        """
+        if not self.root.is_dir():
+            raise BackupNotFound(f"{self.root} is no folder of backups: there is none")
+        found, damaged = [], {}
+        with writing("reading backups", self.root):
+            folders = sorted(path for path in self.root.iterdir() if path.is_dir())
+        for folder in folders:
+            if folder.name.startswith(".") or folder == self.blobs:
+                continue
+            if not (folder / FILE).exists() and not folder.name[:4].isdecimal():
+                continue  # somebody else's
+            try:
+                backup = Backup(folder, Manifest.read(folder), Verification.read(folder))
+            except DamagedBackup as error:
+                damaged[folder.name] = str(error)
+            else:
+                found.append(backup)
+        found.sort(key=lambda one: (one.manifest.time, one.name))
+        return Backups(tuple(found), damaged)
+
+    def clear(self, *prefixes: str) -> None:
+        """Remove what killed commands have left below *prefixes*; to be called with the lock."""
+        for prefix in prefixes:
+            for path in self.root.glob(f"{prefix}*"):
+                shutil.rmtree(path)

@@ -1,0 +1,189 @@
+"""Transactions and records of a ``Data.fs``, in order, without loading anything.
+
+The format is that of ``ZODB.FileStorage.format``.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from ZODB.blob import is_blob_record
+from ZODB.FileStorage.FileStorage import packed_version
+from ZODB.FileStorage.format import DATA_HDR, DATA_HDR_LEN, TRANS_HDR, TRANS_HDR_LEN
+from ZODB.utils import u64
+
+from dqm_db.volume.errors import DamagedData
+from dqm_db.volume.transactions import NO_TRANSACTION, START
+from dqm_db.volume.windows import FileEnds, Window
+
+_LENGTH = 8
+_TRANSACTION = struct.Struct(TRANS_HDR)
+_RECORD = struct.Struct(DATA_HDR)
+_LONGEST_BLOB_RECORD = 4096
+"""Bytes; the record of a blob holds its class and no state."""
+
+
+class Record(NamedTuple):
+    """What a transaction wrote of one object, at *position*; without data it points to others'."""
+
+    oid: bytes
+    position: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One transaction, from *begin* to *end* in the file."""
+
+    tid: bytes
+    begin: int
+    end: int
+    description: str
+    records: tuple[Record, ...]
+
+
+class DataFile:
+    """An open ``Data.fs``; close it, or use it in a ``with``.
+
+    Parameters
+    ----------
+    path
+        The file; only what stands before the end of what is read is ever looked at, so that a
+        server may go on appending to it.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._window = Window(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    @property
+    def size(self) -> int:
+        """Bytes in the file, unfinished transactions included."""
+        return os.fstat(self._descriptor).st_size
+
+    def is_data_file(self) -> bool:
+        """Whether it begins as the file of a FileStorage does; one without a byte does, too."""
+        return not self.size or self._peek(0, min(START, self.size)) == packed_version
+
+    def is_replaced(self) -> bool:
+        """Whether another file is there now, as after a pack."""
+        try:
+            return self.path.stat().st_ino != os.fstat(self._descriptor).st_ino
+        except FileNotFoundError:
+            return True
+
+    def transactions(
+        self, begin: int = START, end: int | None = None, after: bytes = NO_TRANSACTION
+    ) -> Iterator[Transaction]:
+        """The finished transactions from *begin* to *end*, all of which are later than *after*.
+
+        Without *end*: to the first one that is not complete.
+
+        Raises
+        ------
+        DamagedData
+            What follows is no transaction, or none that ends before *end*.
+        """
+        limit = self.size if end is None else end
+        if begin == START and not self.is_data_file():
+            raise DamagedData(f"{self.path} is not the file of a ZODB FileStorage")
+        while begin < limit:
+            if end is None and self._is_unfinished(begin, limit):
+                return
+            transaction = self._transaction(begin, limit)
+            if transaction.tid <= after:
+                raise DamagedData(f"{self.path}: the transaction at byte {begin} is out of order")
+            yield transaction
+            begin, after = transaction.end, transaction.tid
+
+    def data_of(self, record: Record) -> bytes | None:
+        """The data of *record*; None when the creation of its object was undone.
+
+        Raises
+        ------
+        DamagedData
+        """
+        position, length = record.position, record.length
+        while not length:
+            pointer = u64(self._peek(position + DATA_HDR_LEN, _LENGTH))
+            if not pointer:
+                return None
+            if pointer >= position:
+                raise self._damaged(record.position)
+            oid, *_, length = _RECORD.unpack(self._peek(pointer, DATA_HDR_LEN))
+            if oid != record.oid:
+                raise self._damaged(record.position)
+            position = pointer
+        if position == record.position:
+            return self._get(position + DATA_HDR_LEN, length, self.size)
+        return self._peek(position + DATA_HDR_LEN, length)
+
+    def is_blob(self, record: Record) -> bool:
+        """Whether a file belongs to *record*."""
+        if record.length > _LONGEST_BLOB_RECORD:
+            return False
+        data = self.data_of(record)
+        return data is not None and len(data) <= _LONGEST_BLOB_RECORD and is_blob_record(data)
+
+    def _is_unfinished(self, begin: int, limit: int) -> bool:
+        if begin + TRANS_HDR_LEN > limit:
+            return True
+        _, length, status, *_ = _TRANSACTION.unpack(self._get(begin, TRANS_HDR_LEN, limit))
+        return status == b"c" or begin + length + _LENGTH > limit
+
+    def _transaction(self, begin: int, limit: int) -> Transaction:
+        header = self._get(begin, TRANS_HDR_LEN, limit)
+        tid, length, status, user, description, extension = _TRANSACTION.unpack(header)
+        position = begin + TRANS_HDR_LEN + user + description + extension
+        last = begin + length
+        if status not in (b" ", b"p") or position > last or last + _LENGTH > limit:
+            raise self._damaged(begin)
+        text = self._get(begin + TRANS_HDR_LEN + user, description, limit)
+        records = []
+        while position < last:
+            oid, serial, _, transaction, version, size = _RECORD.unpack(
+                self._get(position, DATA_HDR_LEN, limit)
+            )
+            following = position + DATA_HDR_LEN + (size or _LENGTH)
+            if (serial, transaction, version) != (tid, begin, 0) or following > last:
+                raise self._damaged(position)
+            records.append(Record(oid, position, size))
+            position = following
+        if u64(self._get(last, _LENGTH, limit)) != length:
+            raise self._damaged(last)
+        return Transaction(
+            tid, begin, last + _LENGTH, text.decode(errors="replace"), tuple(records)
+        )
+
+    def _get(self, position: int, length: int, end: int) -> bytes:
+        try:
+            return self._window.get(position, length, end)
+        except FileEnds as error:
+            raise self._damaged(position) from error
+
+    def _peek(self, position: int, length: int) -> bytes:
+        """A few bytes elsewhere, without moving the window."""
+        try:
+            return self._window.peek(position, length, self.size)
+        except FileEnds as error:
+            raise self._damaged(position) from error
+
+    def _damaged(self, position: int) -> DamagedData:
+        return DamagedData(f"{self.path} is damaged at byte {position}")
