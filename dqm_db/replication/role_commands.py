@@ -117,6 +117,11 @@ def demote(data_dir: Path | None, successor: str) -> None:
         why=_decided("demote", "--follow", str(address)),
     )
 
+    told = server.answer
+    if told is not None and told.source == state.source == server.state.source and not ends_epoch:
+        click.echo(f"{server.address} follows {address} already")
+        return
+
     def follows(answer: ServerAnswer) -> bool:
         ended = answer.fence_state == DEMOTED or (answer.epoch or 0) > server.epoch
         return (

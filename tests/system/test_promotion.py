@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -316,6 +317,56 @@ def test_what_was_cut_short_is_finished_by_the_next_start(
     one.wait_for(two)
     assert sorted(path.name for path in aside.iterdir()) == ["blobstorage", "filestorage"]
     assert one.contents() == two.contents()
+
+
+def until_done(pair: Pair, server: DatabaseServer, choice: random.Random, *command: str) -> None:
+    """Give *command* again and again, with kill -9 of command and server, until it has ended well.
+
+    The last time nothing is killed.
+    """
+    for _ in range(choice.randrange(3)):
+        with subprocess.Popen(
+            [COMMANDS / "dqm", command[0], "--data-dir", server.data_dir, *command[1:]],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=server.environment,
+        ) as process:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(choice.uniform(0.2, 2.0))
+            if choice.random() < 0.7:
+                server.kill()
+            process.kill()
+        if not server.is_running():
+            server.kill()  # take note of it
+            server.start()
+    pair.done(server, *command)
+
+
+def switch_under_fire(pair: Pair, settings: DatabaseSettings, rounds: int) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}")  # shown when it fails
+    choice = random.Random(seed)
+    old, new = pair.start().one, pair.two
+    for number in range(1, rounds + 1):
+        write(settings, number)
+        until_done(pair, old, choice, "demote", "--follow", source(new))
+        eventually(lambda new=new: role_of(new)[2] == "demoted", "the replica has everything")
+        until_done(pair, new, choice, "promote")
+        assert role_of(new)[0::2] == ("primary", "serving")
+        eventually(lambda old=old, new=new: role_of(old)[1] == role_of(new)[1], "it follows")
+        old.wait_for(new)
+        assert runs_in(at(settings, new)) == set(range(1, number + 1))
+        assert old.contents() == new.contents()
+        old, new = new, old
+
+
+def test_a_switch_survives_kills_at_any_moment(pair: Pair, settings: DatabaseSettings) -> None:
+    switch_under_fire(pair, settings, 2)
+
+
+@pytest.mark.soak
+def test_many_switches_survive_kills_at_any_moment(pair: Pair, settings: DatabaseSettings) -> None:
+    switch_under_fire(pair, settings, 50)
 
 
 def test_runzeo_does_not_serve_against_volume_json(pair: Pair) -> None:
