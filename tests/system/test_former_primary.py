@@ -17,6 +17,9 @@ from dqm_db.peers import ask_servers
 from dqm_db.replication.addresses import Address
 from dqm_db.settings import DatabaseSettings, load
 from dqm_db.storage import open_database
+from dqm_db.writer import open_writer
+from ingest.outcomes import Status
+from ingest.pipeline import ingest_files
 
 pytestmark = pytest.mark.system
 
@@ -50,10 +53,13 @@ def test_the_runs_of_a_former_primary_come_back(
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def ingest(server: DatabaseServer, run: int) -> bytes:
-        path = write_run(tmp_path, run, seed=run)
-        dqm("ingest", path, server=server)
-        return path.read_bytes()
+    def ingest(server: DatabaseServer, *runs: int) -> dict[int, bytes]:
+        paths = [write_run(tmp_path, run, seed=run) for run in runs]
+        locks = tmp_path / "locks"
+        settings = load(DatabaseSettings, db_url=server.url, db_wait=10, lock_dir=locks)
+        with open_writer(settings) as writer:
+            assert {one.status for one in ingest_files(writer, paths)} == {Status.STORED}
+        return {run: path.read_bytes() for run, path in zip(runs, paths, strict=True)}
 
     def originals(server: DatabaseServer) -> dict[int, bytes]:
         settings = load(DatabaseSettings, db_url=server.url, db_wait=10)
@@ -61,14 +67,14 @@ def test_the_runs_of_a_former_primary_come_back(
             runs = snapshot.runs(CAMERA)
             return {run: snapshot.original(CAMERA, run).data for run in runs}
 
-    files = {1: ingest(old, 1)}
+    files = ingest(old, 1)
     new.wait_for(old)
     new.stop()  # as when the line between both is cut
-    files |= {2: ingest(old, 2), 3: ingest(old, 3)}
+    files |= ingest(old, 2, 3)
     old.kill()
     new.start()
     dqm("promote", "--data-dir", new.data_dir, "--old-primary-is-off")
-    files[4] = ingest(new, 4)
+    files |= ingest(new, 4)
 
     follow = f"{LOOPBACK}:{new.replication_port}"
     dqm("demote", "--data-dir", old.data_dir, "--follow", follow)
