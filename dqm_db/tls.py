@@ -35,6 +35,7 @@ VARIABLES = "DQM_TLS_CA, DQM_TLS_CERT and DQM_TLS_KEY"
 
 WANTS_TLS = f"it wants TLS: set {VARIABLES} here, see `dqm certs`"
 NO_TLS = f"it does not speak TLS: set {VARIABLES} on all hosts, or on none"
+WITHOUT_TLS = f"this server has none: set {VARIABLES} on all hosts, or on none"
 HUNG_UP = "it hung up: it may have no TLS, or not accept our certificate; its log says why"
 NO_CERTIFICATE = "it shows no certificate: set DQM_TLS_CERT and DQM_TLS_KEY there"
 OTHER_CA = "its certificate is not from our CA (DQM_TLS_CA): both sides need one of the same CA"

@@ -8,6 +8,7 @@ from pathlib import Path
 from dqm_db.errors import ConfigurationError
 from dqm_db.replication.addresses import Address
 from dqm_db.settings import ServerSettings
+from dqm_db.tls import TLSFiles
 from dqm_db.volume.errors import DataUnwritable
 from dqm_db.volume.layout import Volume
 
@@ -30,7 +31,7 @@ TEMPLATE = """\
   msgpack true
   client-conflict-resolution true
   invalidation-queue-size {queue}
-{timeout}</zeo>
+{timeout}{ssl}</zeo>
 
 <replicated>
 {replication}
@@ -65,7 +66,18 @@ def replication_address(settings: ServerSettings, source: str | None) -> Address
     return None if text is None else Address.parse(text, "replication address")
 
 
-def configuration(settings: ServerSettings, *, source: str | None = None) -> str:
+TLS_TEMPLATE = """\
+  <ssl>
+    certificate {certificate}
+    key {key}
+    authenticate {ca}
+  </ssl>
+"""
+
+
+def configuration(
+    settings: ServerSettings, *, source: str | None = None, tls: TLSFiles | None = None
+) -> str:
     """The text of ``zeo.conf``.
 
     Parameters
@@ -74,6 +86,8 @@ def configuration(settings: ServerSettings, *, source: str | None = None) -> str
         Data directory, addresses of clients and replicas, delays.
     source
         HOST:PORT of the server to follow; a primary when None, whatever ``settings.primary`` says.
+    tls
+        The certificates with which all connections are encrypted; none are when None.
 
     Raises
     ------
@@ -96,6 +110,15 @@ def configuration(settings: ServerSettings, *, source: str | None = None) -> str
         lines.append(f"  replicate-from {addresses['primary']}")
         lines.append(f"  reconnect-delay {settings.reconnect_delay:g}")
     lines.append(f"  keep-alive-delay {settings.keep_alive:g}")
+    ssl = ""
+    if tls is not None:
+        files = {
+            "ca": _written(tls.ca, "DQM_TLS_CA"),
+            "certificate": _written(tls.certificate, "DQM_TLS_CERT"),
+            "key": _written(tls.key, "DQM_TLS_KEY"),
+        }
+        lines += [f"  tls-{name} {path}" for name, path in files.items()]
+        ssl = TLS_TEMPLATE.format(**files)
     timeout = math.ceil(settings.transaction_timeout)  # ZEO takes whole seconds
     volume = Volume(settings.data_dir)
     return TEMPLATE.format(
@@ -104,6 +127,7 @@ def configuration(settings: ServerSettings, *, source: str | None = None) -> str
         zeo=addresses["clients"],
         queue=INVALIDATION_QUEUE,
         timeout=f"  transaction-timeout {timeout}\n" if timeout else "",
+        ssl=ssl,
         replication="\n".join(lines),
         data=_written(volume.data_file),
         blobs=_written(volume.blob_dir),
@@ -134,9 +158,9 @@ def write_configuration(settings: ServerSettings, text: str) -> Path:
     return volume.configuration
 
 
-def _written(path: Path) -> str:
+def _written(path: Path, what: str = "data directory") -> str:
     """*path* as a value of ZConfig, where ``$`` begins a substitution and a line is a value."""
     text = str(path)
     if not text.isprintable() or text != text.strip():
-        raise ConfigurationError(f"data directory: {text!r} cannot be written in a zeo.conf")
+        raise ConfigurationError(f"{what}: {text!r} cannot be written in a zeo.conf")
     return text.replace("$", "$$")

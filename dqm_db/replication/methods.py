@@ -10,6 +10,7 @@ import ZEO.StorageServer
 from dqm_db.replication.server_state import ServerState
 from dqm_db.replication.serving_digests import ServedDigests
 from dqm_db.replication.serving_pack import pack_served
+from dqm_db.replication.tls_acceptor import Acceptor
 
 STOCK_SERVER = ZEO.StorageServer.StorageServer
 STOCK_HANDLER = ZEO.StorageServer.ZEOStorage
@@ -90,7 +91,7 @@ class StorageServer(STOCK_SERVER):  # type: ignore[misc, valid-type]
 
     def __init__(self, addr: Any, storages: dict[str, Any], *args: Any, **options: Any) -> None:
         self.states = {name: ServerState(storage) for name, storage in storages.items()}
-        super().__init__(addr, storages, *args, **options)
+        super().__init__(addr, storages, *args, **({"Acceptor": Acceptor} | options))
 
     def create_client_handler(self) -> ClientHandler:
         """Whoever has just connected gets one."""

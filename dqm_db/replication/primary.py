@@ -11,12 +11,18 @@ from typing import Any
 
 import zc.zrs.primary as zrs
 import zc.zrs.sizedmessage
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHandshakeListener
 from ZODB.TimeStamp import TimeStamp
+from zope.interface import implementer
 
+from dqm_db.replication.encryption import HANDSHAKE_SECONDS, Encryption
 from dqm_db.replication.errors import UnknownTransaction
 from dqm_db.replication.reactor import running_reactor
+from dqm_db.replication.refusals import Refusals
 from dqm_db.replication.signs import ALIVE, ASK, SignsOfLife
 from dqm_db.replication.wire import refusal
+from dqm_db.tls import NO_TLS, WITHOUT_TLS, explained, is_hello
 from dqm_db.volume.transactions import NO_TRANSACTION, last_transaction
 
 logger = logging.getLogger(__name__)
@@ -40,20 +46,35 @@ class Primary(zrs.Primary):
         bound before the storage serves anybody, so that a busy port is an error of the start.
     keep_alive
         Seconds between signs of life; a replica that is silent for twice as long is hung up on.
+    encryption
+        How replicas connect by TLS; None: they do so without.
     """
 
-    def __init__(self, storage: Any, listener: socket.socket, *, keep_alive: float) -> None:
+    def __init__(
+        self,
+        storage: Any,
+        listener: socket.socket,
+        *,
+        keep_alive: float,
+        encryption: Encryption | None = None,
+    ) -> None:
         self._listener_socket = listener
         self._keep_alive = keep_alive
+        self._encryption = encryption
         super().__init__(storage, listener.getsockname()[:2], running_reactor())
 
     def cfr_listen(self) -> None:
         """Let the reactor, in whose thread this runs, accept connections."""
-        self._factory.protocol = Protocol
-        self._factory.keep_alive = self._keep_alive
+        factory = self._factory
+        factory.protocol = Protocol
+        factory.keep_alive = self._keep_alive
+        factory.encryption = self._encryption
+        factory.refusals = Refusals("the replica")
+        if self._encryption is not None:
+            factory = self._encryption.serving(factory)
         try:
             self._listener = self._reactor.adoptStreamPort(
-                self._listener_socket.fileno(), self._listener_socket.family, self._factory
+                self._listener_socket.fileno(), self._listener_socket.family, factory
             )
         except Exception:
             # Raised here it would only be logged, and the server would never replicate.
@@ -72,10 +93,29 @@ class Primary(zrs.Primary):
         self._factory.threads.wait(DRAIN_SECONDS)
 
 
+@implementer(IHandshakeListener)
 class Protocol(zrs.PrimaryProtocol):
     """One connection of a replica."""
 
+    tls_fault: str | None = None
+    _signs: Any = None  # of life; from when it is known who is there
+    _handshake: Any = None
+
     def connectionMade(self) -> None:  # noqa: N802 (Twisted's name)
+        """With TLS, wait until it is known who is there, for a limited time."""
+        if self.factory.encryption is None:
+            self._begin()
+        else:
+            self._handshake = self.transport.reactor.callLater(
+                HANDSHAKE_SECONDS, self.transport.abortConnection
+            )
+
+    def handshakeCompleted(self) -> None:  # noqa: N802 (Twisted's name)
+        """The replica has a certificate of our CA."""
+        self._handshake.cancel()
+        self._begin()
+
+    def _begin(self) -> None:
         """Wait for the replica to say what it has, for a limited time."""
         super().connectionMade()
         self._signs = SignsOfLife(
@@ -85,7 +125,12 @@ class Protocol(zrs.PrimaryProtocol):
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 (Twisted's name)
         """Whatever it is, the replica is alive."""
-        self._signs.heard()
+        if self.factory.encryption is None and self._producer is None and is_hello(data):
+            self._refuse(WITHOUT_TLS)
+            self.transport.abortConnection()
+            return
+        if self._signs is not None:
+            self._signs.heard()
         super().dataReceived(data)
 
     def messageReceived(self, data: bytes) -> None:  # noqa: N802 (zc.zrs's name)
@@ -99,8 +144,20 @@ class Protocol(zrs.PrimaryProtocol):
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802 (Twisted's name)
         """Forget the replica."""
-        self._signs.stop()
-        super().connectionLost(reason)
+        if self._signs is not None:
+            self._signs.stop()
+            super().connectionLost(reason)
+            return
+        if self._handshake.active():
+            self._handshake.cancel()
+            if not reason.check(ConnectionDone, ConnectionLost):  # which just look, or give up
+                self._refuse(self.tls_fault or explained(reason.value))
+        else:
+            self._refuse(f"it is silent; maybe {NO_TLS}")
+
+    def _refuse(self, reason: str) -> None:
+        peer = self.transport.getPeer()
+        self.factory.refusals.log(peer.host, peer.port, reason)
 
     @property
     def _producer(self) -> Producer | None:

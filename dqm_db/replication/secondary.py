@@ -11,11 +11,16 @@ from typing import Any
 
 import zc.zrs.secondary as zrs
 import zc.zrs.sizedmessage
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHandshakeListener
+from zope.interface import implementer
 
 from dqm_db.replication.addresses import Address
+from dqm_db.replication.encryption import HANDSHAKE_SECONDS, Encryption
 from dqm_db.replication.errors import UnknownTransaction
 from dqm_db.replication.reactor import running_reactor
 from dqm_db.replication.signs import ALIVE, ASK, WHILE_RECEIVING, SignsOfLife
+from dqm_db.tls import HUNG_UP, NO_TLS, VARIABLES, explained
 
 logger = logging.getLogger(__name__)
 
@@ -28,10 +33,30 @@ refused replica waits its usual delay at first, and twice as long after each fur
 """
 
 
+@implementer(IHandshakeListener)
 class Protocol(zrs.SecondaryProtocol):
     """One connection to the primary."""
 
+    tls_fault: str | None = None
+    _signs: Any = None  # of life; from when it is known who is there
+    _handshake: Any = None
+    _was_heard = False
+
     def connectionMade(self) -> None:  # noqa: N802 (Twisted's name)
+        """With TLS, wait until it is known who is there, for a limited time."""
+        if self.factory.encryption is None:
+            self._begin()
+        else:
+            self._handshake = self.factory.reactor.callLater(
+                HANDSHAKE_SECONDS, self.transport.abortConnection
+            )
+
+    def handshakeCompleted(self) -> None:  # noqa: N802 (Twisted's name)
+        """The primary has a certificate of our CA, with its name."""
+        self._handshake.cancel()
+        self._begin()
+
+    def _begin(self) -> None:
         """Say who we are and what we have."""
         self._signs = SignsOfLife(
             self.factory.reactor, self.factory.keep_alive_delay, ask=self._ask, silent=self._give_up
@@ -44,6 +69,7 @@ class Protocol(zrs.SecondaryProtocol):
 
     def dataReceived(self, data: bytes) -> None:  # noqa: N802 (Twisted's name)
         """Whatever it is, the primary is alive."""
+        self._was_heard = True
         self._signs.heard()
         self.factory.heard = time.time()
         if self._zrs_transaction is not None:
@@ -84,6 +110,10 @@ class Protocol(zrs.SecondaryProtocol):
 
     def connectionLost(self, reason: Any) -> None:  # noqa: N802 (Twisted's name)
         """Abort the transaction that was under way, and remove the blob that was."""
+        if not self._was_heard:
+            self._tell_of_tls(reason)
+        if self._signs is None:  # nothing was said yet
+            return
         self._signs.stop()
         super().connectionLost(reason)
         blob = self._SecondaryProtocol__blob_file_handle
@@ -91,6 +121,25 @@ class Protocol(zrs.SecondaryProtocol):
             # zc.zrs leaves it open: the space stays taken although the file is removed.
             os.close(blob)
         remove_partial_blobs(self.factory.storage)
+
+    def _tell_of_tls(self, reason: Any) -> None:
+        """Say why TLS failed, for which the connection was lost before anything came."""
+        factory = self.factory
+        took_too_long = self._signs is None and self._handshake is not None
+        if self._handshake is not None and self._handshake.active():
+            self._handshake.cancel()
+            took_too_long = False
+        if factory.closed:
+            return
+        if factory.encryption is None:
+            factory.loses(f"it hung up without a word; if it wants TLS, set {VARIABLES}")
+        elif took_too_long:
+            factory.fails_with_tls(f"it is silent; maybe {NO_TLS}")
+        elif self.tls_fault is None and reason.check(ConnectionDone, ConnectionLost):
+            if not factory.tls_failed:  # the better reason may have come with another attempt
+                factory.fails_with_tls(HUNG_UP)
+        else:
+            factory.fails_with_tls(self.tls_fault or explained(reason.value))
 
     def _ask(self) -> None:
         self.transport.write(ASK)
@@ -124,6 +173,7 @@ class Factory(zrs.SecondaryFactory):
     refused = False
     refused_delay = 0.0  # before the next attempt after a refusal
     unreachable = False  # and this was logged
+    tls_failed = False
     failed = False  # to store something, which the next connection brings again
 
     def follows(self, *, after_failure: bool) -> None:
@@ -139,7 +189,7 @@ class Factory(zrs.SecondaryFactory):
         if self.unreachable or self.failed:
             logger.info("following the primary at %s again", self._source)
         self.following, self.reason = "connected", None
-        self.unreachable = self.failed = False
+        self.unreachable = self.failed = self.tls_failed = False
 
     def refuses(self, reason: str) -> None:
         """The primary does not serve us."""
@@ -162,6 +212,32 @@ class Factory(zrs.SecondaryFactory):
                 *(self._source, reason, done, self.reconnect_delay),
             )
         self.following, self.reason = "unreachable", reason
+
+    def fails_with_tls(self, fault: str) -> None:
+        """The primary and we do not accept each other; said once for each reason."""
+        reason = f"TLS failed: {fault}"
+        self.tls_failed = self.unreachable = True
+        if reason != self.reason:
+            logger.error(
+                "cannot follow the primary at %s: %s; trying every %g s",
+                *(self._source, reason, self.reconnect_delay),
+            )
+        self.following, self.reason = "unreachable", reason
+
+    @property
+    def encryption(self) -> Encryption | None:
+        """How to connect by TLS; None: without."""
+        encryption: Encryption | None = self.secondary.encryption
+        return encryption
+
+    def connect(self) -> None:
+        """Connect to the primary."""
+        if self.encryption is None:
+            super().connect()
+            return
+        host, port = self._source
+        factory = self.encryption.connecting(self, host)
+        self.reactor.callFromThread(self.reactor.connectTCP, host, port, factory)
 
     @property
     def _source(self) -> Address:
@@ -200,13 +276,22 @@ class Secondary(zrs.Secondary):
         Seconds before a lost primary is tried again.
     keep_alive
         Seconds between signs of life; a primary that is silent for twice as long is taken for lost.
+    encryption
+        How to connect by TLS; None: without.
     """
 
     factoryClass = Factory  # noqa: N815 (zc.zrs's name)
 
     def __init__(
-        self, storage: Any, address: Address, *, reconnect_delay: float, keep_alive: float
+        self,
+        storage: Any,
+        address: Address,
+        *,
+        reconnect_delay: float,
+        keep_alive: float,
+        encryption: Encryption | None = None,
     ) -> None:
+        self.encryption = encryption
         super().__init__(
             storage,
             address,

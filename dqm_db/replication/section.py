@@ -18,6 +18,7 @@ from dqm_db.replication.identity import Identity
 from dqm_db.replication.roles import require_agreement, settle_epoch
 from dqm_db.replication.versions import require_verified
 from dqm_db.settings import ServerSettings, load
+from dqm_db.tls import TLSFiles
 from dqm_db.volume.layout import Volume
 from dqm_db.volume.state import PRIMARY, REPLICA, VolumeState
 from dqm_db.volume.transactions import last_transaction
@@ -59,6 +60,7 @@ class Replicated:
         self.replicate_from = _tcp(section.replicate_from, "replicate-from")
         self.reconnect_delay: float = section.reconnect_delay
         self.keep_alive: float = section.keep_alive_delay
+        self.tls = _tls(section)
         if self.replicate_to is None and self.replicate_from is None:
             raise ValueError("<replicated> needs replicate-to, replicate-from or both")
         if self.replicate_to == self.replicate_from:
@@ -72,7 +74,7 @@ class Replicated:
         ValueError
             The section in it is no ``<filestorage>`` with a ``blob-dir``.
         AddressInUse, ConfigurationError
-            Replicas cannot be served at ``replicate-to``.
+            Replicas cannot be served at ``replicate-to``, or the certificates not be used.
         DamagedData
             No complete transaction ends where the index says so.
         RoleContradiction, DamagedVolumeState
@@ -87,6 +89,7 @@ class Replicated:
         volume = Volume(Path(getattr(config, "path", "Data.fs")).absolute().parent.parent)
         state = VolumeState.read(volume)
         require_agreement(volume, state, self.replicate_from)
+        encryption = self._encryption()
         is_primary = self.replicate_from is None
         servers = configured_servers()
         listener = None
@@ -97,7 +100,9 @@ class Replicated:
                 listener = listen(self.replicate_to, "replicate-to")
             settle_epoch(files, volume, state, servers, primary=is_primary)
             if listener is not None:
-                storage = Primary(files, listener, keep_alive=self.keep_alive)
+                storage = Primary(
+                    files, listener, keep_alive=self.keep_alive, encryption=encryption
+                )
         except BaseException:
             files.close()
             if listener is not None:
@@ -109,12 +114,22 @@ class Replicated:
                 self.replicate_from,
                 reconnect_delay=self.reconnect_delay,
                 keep_alive=self.keep_alive,
+                encryption=encryption,
             )
         source = None if self.replicate_from is None else str(self.replicate_from)
         storage.dqm_identity = Identity(files, PRIMARY if is_primary else REPLICA, source)
         if is_primary and servers:
             storage.dqm_fence_watch = FenceWatch(storage.dqm_identity, servers)
         return storage
+
+    def _encryption(self) -> Any:
+        if self.tls is None:
+            return None
+        from dqm_db.replication.encryption import Encryption
+
+        encryption = Encryption(self.tls)
+        encryption.watch_expiry()
+        return encryption
 
     def _open_files(self) -> Any:
         """The FileStorage, as it was before or after a pack that was cut short."""
@@ -153,6 +168,15 @@ def clear_temporary_files(directory: Path) -> None:
         if path.is_file():
             logger.warning("removed %s, %d bytes left by an earlier run", path, path.stat().st_size)
             path.unlink()
+
+
+def _tls(section: Any) -> TLSFiles | None:
+    keys = (section.tls_ca, section.tls_certificate, section.tls_key)
+    if not any(keys):
+        return None
+    if not all(keys):
+        raise ValueError("<replicated> needs tls-ca, tls-certificate and tls-key, or none of them")
+    return TLSFiles(*map(Path, keys))
 
 
 def _tcp(value: Any, key: str) -> Address | None:

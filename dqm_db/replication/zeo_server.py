@@ -16,9 +16,12 @@ import ZODB.Connection
 from ZEO.StorageServer import never_resolve_conflict
 
 from dqm_db.replication import methods
+from dqm_db.replication.refusals import Refusals
 from dqm_db.replication.wire import load_extension
+from dqm_db.tls import WITHOUT_TLS, is_hello
 
 logger = logging.getLogger(__name__)
+refusals = Refusals("the client")
 
 STOCK = ZEO.asyncio.server.ServerProtocol
 ARE_YOU_OK = b"ruok"
@@ -27,6 +30,22 @@ ARE_YOU_OK = b"ruok"
 
 class ServerProtocol(STOCK):  # type: ignore[misc, valid-type]
     """One connection of a client."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin; whoever speaks TLS where there is none is told from others by its first bytes."""
+        super().connection_made(transport)
+        receive = self.data_received  # type: ignore[has-type] # ZEO sets it for each connection
+
+        def receive_first(data: bytes) -> None:
+            self.data_received = receive
+            if is_hello(data):
+                host, port = self.get_peername()[:2]
+                refusals.log(host, port, WITHOUT_TLS)
+                self.close()
+            else:
+                receive(data)
+
+        self.data_received = receive_first
 
     def finish_connection(self, protocol_version: bytes) -> None:
         """Refuse every protocol but msgpack.

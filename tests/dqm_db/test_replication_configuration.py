@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import signal
 import socket
+import ssl
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
 import click
 import pytest
+import tls_hosts
 import ZConfig
 import ZEO.runzeo
 from click.testing import CliRunner
@@ -23,6 +25,7 @@ from dqm_db.replication.commands import primary, replica
 from dqm_db.replication.configuration import configuration, write_configuration
 from dqm_db.replication.errors import AddressInUse
 from dqm_db.settings import ServerSettings, load
+from dqm_db.tls import TLSFiles
 from dqm_db.volume.errors import DataUnwritable
 from dqm_db.volume.layout import Volume
 
@@ -163,6 +166,22 @@ def test_a_link_of_a_chain(settings: ServerSettings, monkeypatch: pytest.MonkeyP
     assert section.replicate_from == ("primary", 5000)
 
 
+def test_tls_for_clients_and_replicas(settings: ServerSettings, tmp_path: Path) -> None:
+    authority = tls_hosts.new_authority(tmp_path / "the ca $")
+    files = TLSFiles.of(tls_hosts.settings(tls_hosts.host(authority, "one")))
+    assert files is not None
+    read = options(write_configuration(settings, configuration(settings, tls=files)))
+    assert read.ssl.verify_mode is ssl.CERT_REQUIRED
+    assert read.ssl.verify_flags & ssl.VERIFY_X509_STRICT
+    assert read.ssl.minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert len(read.ssl.get_ca_certs()) == 1
+    [section] = read.storages
+    assert section.tls == files
+    plain = options(write_configuration(settings, configuration(settings)))
+    assert plain.ssl is None
+    assert plain.storages[0].tls is None
+
+
 @pytest.mark.parametrize(("seconds", "timeout"), [(0.2, 1), (1.5, 2), (0, None)])
 def test_the_timeout_is_in_whole_seconds(
     settings: ServerSettings, seconds: float, timeout: int | None
@@ -217,6 +236,7 @@ def section(tmp_path: Path, keys: str, blobs: str = "blob-dir blobs") -> str:
         ("replicate-to /run/zrs.sock", "replicate-to needs HOST:PORT"),
         ("replicate-from host", "replicate-from needs HOST:PORT"),
         ("replicate-to h:1\nreplicate-from h:1", "replicate-from h:1 would follow itself"),
+        ("replicate-to h:1\ntls-ca /ca.pem", "needs tls-ca, tls-certificate and tls-key, or none"),
     ],
 )
 def test_sections_that_make_no_sense(tmp_path: Path, keys: str, message: str) -> None:
@@ -288,6 +308,7 @@ def test_both_commands_heed_the_variables(
         (replica, [], "--from HOST:PORT, or DQM_PRIMARY"),
         (replica, ["--from", "x"], "address of the primary: 'x' is not HOST:PORT"),
         (replica, ["--from", "h:1", "--address", "192.0.2.1:1"], "cannot listen at 192.0.2.1:1"),
+        (primary, ["--replication-address", "10.8.0.1:5"], "10.8.0.1:5 is not loopback: without"),
     ],
 )
 def test_unusable_options_end_with_78(
@@ -298,6 +319,18 @@ def test_unusable_options_end_with_78(
     assert isinstance(ended.exception, DQMError)
     assert ended.exception.exit_code == 78
     assert message in str(ended.exception)
+    assert not (tmp_path / "volume").exists()
+
+
+@pytest.mark.usefixtures("signals_restored")
+def test_unusable_certificates_end_with_78(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority = tls_hosts.new_authority(tmp_path / "ca")
+    for name, path in tls_hosts.variables(tls_hosts.expired(authority, "old")).items():
+        monkeypatch.setenv(name, path)
+    arguments = ["--data-dir", str(tmp_path / "volume"), "--address", f"127.0.0.1:{_free()}"]
+    ended = CliRunner().invoke(primary, arguments)
+    assert isinstance(ended.exception, ConfigurationError)
+    assert "cert.pem has expired" in str(ended.exception)
     assert not (tmp_path / "volume").exists()
 
 

@@ -153,11 +153,21 @@ time.sleep(60)
     assert "the replication thread ended" in ended.stderr
 
 
-def test_listening_beyond_loopback_is_warned_of(database_server: Servers) -> None:
+def test_listening_beyond_loopback_needs_tls_or_a_word(database_server: Servers) -> None:
     primary = database_server("primary")
-    open_to_all = [word.replace(LOOPBACK, "0.0.0.0") for word in primary.command]
-    assert open_to_all != primary.command
-    primary.command = open_to_all
+    for address in ("--address", "--replication-address"):
+        place = primary.command.index(address) + 1
+        loopback = primary.command[place]
+        primary.command[place] = loopback.replace(LOOPBACK, "0.0.0.0")
+        assert primary.start(wait=False).wait() == 78
+        [line] = primary.text().splitlines()
+        assert line.startswith(f"dqm: {primary.command[place]} is not loopback: without TLS")
+        assert "--network-is-private" in line
+        assert not primary.data_file.exists()
+        primary.command[place] = loopback
+        primary.log.unlink()
+    primary.command = [word.replace(LOOPBACK, "0.0.0.0") for word in primary.command]
+    primary.command.append("--network-is-private")
     primary.start()
     assert f"warning: 0.0.0.0:{primary.port} is not loopback" in primary.text()
     assert f"warning: 0.0.0.0:{primary.replication_port} is not loopback" in primary.text()
