@@ -1,0 +1,70 @@
+"""What monitors and load balancers ask: ``/health``, ``/ready`` and ``/metrics``."""
+
+from __future__ import annotations
+
+import os
+import time
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from tornado.web import RequestHandler
+
+from dqm_app.process_parts import metrics_of, service_of
+from dqm_app.readiness import readiness
+
+if TYPE_CHECKING:
+    from bokeh.server.tornado import BokehTornado
+
+HEALTH = r"/health"
+READY = r"/ready"
+METRICS = r"/metrics"
+
+
+class Monitored(RequestHandler):
+    """Answers a question of a monitor; answers are never stored on the way."""
+
+    application: BokehTornado
+
+    def set_default_headers(self) -> None:
+        """Every answer is of this moment."""
+        self.set_header("Cache-Control", "no-store")
+
+    @property
+    def server_context(self) -> Any:
+        """Bokeh's context of the only application that there is."""
+        (context,) = self.application.applications.values()
+        return context.server_context
+
+
+class HealthCheck(Monitored):
+    """Says that this process lives: its event loop answers, whatever the database does."""
+
+    def get(self) -> None:
+        """Answer at once."""
+        self.write({"alive": True, "process": os.getpid(), "now": time.time()})
+
+    head = get
+
+
+class ReadyCheck(Monitored):
+    """Says whether pages can be served, with 200 or 503."""
+
+    def get(self) -> None:
+        """Answer from what is known already."""
+        answer = readiness(service_of(self.server_context))
+        if not answer["ready"]:
+            self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)
+        self.write(answer)
+
+    head = get
+
+
+class MetricsPage(Monitored):
+    """Gives the metrics of all processes of this dashboard."""
+
+    async def get(self) -> None:
+        """In the format that is asked for."""
+        accept = self.request.headers.get("Accept", "")
+        page, media = await metrics_of(self.server_context).page(accept)
+        self.set_header("Content-Type", media)
+        self.write(page)
