@@ -72,9 +72,9 @@ class Fence:
             The record cannot be read, or what it has in the fence's place is none.
         """
         try:
-            record = io.BytesIO(data)
-            InertUnpickler(record).load()  # the class
-            state = InertUnpickler(record).load()
+            record = InertUnpickler(io.BytesIO(data))
+            record.load()  # the class, to which the state may refer by the memo of the pickle
+            state = record.load()
             mapping = state.get("data") if type(state) is dict else None
             value = mapping.get(FENCE_KEY) if type(mapping) is dict else None
         except Exception as error:  # pickle raises whatever it stumbles upon

@@ -16,6 +16,7 @@ import transaction
 import ZODB
 from hypothesis import example, given
 from hypothesis import strategies as st
+from persistent.mapping import PersistentMapping
 from ZODB.blob import Blob
 from ZODB.FileStorage import FileStorage
 from ZODB.utils import load_current, z64
@@ -131,7 +132,11 @@ def test_a_record_that_does_something_when_loaded_does_nothing(
 ) -> None:
     target = tmp_path / "touched"
     state = pickle.dumps({"data": {"x": Hostile(target)}, "y": Hostile(target)}, protocol)
-    assert Fence.of_record(pickle.dumps(Hostile(target), protocol) + state) == Fence()
+    record = io.BytesIO()
+    pickler = pickle.Pickler(record, protocol)  # one for both, as in ZODB
+    pickler.dump(Hostile(target))
+    pickler.dump({"data": {"x": Hostile(target)}, "y": Hostile(target)})
+    assert Fence.of_record(record.getvalue()) == Fence()
     assert not target.exists()
     with pytest.raises(FileExistsError):  # it would have made the folder, and once more
         pickle.loads(state)
@@ -192,3 +197,13 @@ def test_a_transaction_says_what_it_is(path: Path, storage: FileStorage) -> None
     *_, last = storage.iterator()
     assert last.description == b"fence: epoch 3, serving, promoted"
     assert transaction.get() is not None
+
+
+def test_a_root_may_hold_objects_of_its_own_class(path: Path, tmp_path: Path) -> None:
+    """The pickle then refers from the state to the class before it."""
+    fill(path, tmp_path, other=PersistentMapping())
+    storage = FileStorage(str(path), blob_dir=str(tmp_path / "blobs"))
+    assert Fence.of_storage(storage) == Fence(0, "serving")
+    PROMOTED.write(storage)
+    assert Fence.of_storage(storage) == PROMOTED
+    storage.close()
