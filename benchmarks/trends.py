@@ -29,6 +29,15 @@ WITH_STRIPS = """
 """
 """Like `benchmarks.servers.SIGNAL`, but of a biography only once all quantities are there."""
 
+FURTHER_QUANTITIES = """
+(() => {
+  const select = document.getElementById("quantity");
+  const available = [...select.options].filter((option) => !option.disabled);
+  return available.length - 1 - available.indexOf(select.selectedOptions[0]);
+})()
+"""
+"""How often the key of the next quantity finds one."""
+
 POINTS = """
 (() => {
   const view = new URLSearchParams(location.search).get("view");
@@ -91,7 +100,7 @@ def measure_trends(plan: Plan, browser: Chromium, server: Server) -> dict[str, l
                 _until_settled(
                     visit, lambda v: v.page.keyboard.press(NEXT_QUANTITY), plan.trend_runs
                 )
-                for _ in range(plan.trend_changes)
+                for _ in range(min(plan.trend_changes, visit.page.evaluate(FURTHER_QUANTITIES)))
             ]
     return {"open": opened, "quantity": changed}
 
