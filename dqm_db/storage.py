@@ -52,6 +52,7 @@ from dqm_db.urls import file_path, file_url, shown, zeo_addresses
 from dqm_db.volume.errors import MaintenanceUnderWay
 from dqm_db.volume.fence import FENCE_KEY
 from dqm_db.watchdog import Watchdog
+from dqm_db.zeo_client import Client
 
 LOOK_AT_TLS_EVERY = 30.0
 """Seconds between two looks at why a server does not answer."""
@@ -274,7 +275,7 @@ class Database:
         if blobs is None:
             blobs = Path(tempfile.mkdtemp(prefix="dqm-blobs-"))
             self._resources.callback(shutil.rmtree, blobs, ignore_errors=True)
-        storage = ClientStorage(
+        storage = Client(
             addresses,
             read_only=self.read_only,
             wait=must_answer,
