@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -19,6 +21,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import ZEO.ClientStorage
+
+from dqm_db.settings import ServerSettings, SystemSettings, load
+from dqm_db.tls import TLSFiles, client_context
 
 LOOPBACK = "127.0.0.1"
 PATIENCE = 30.0
@@ -223,7 +228,6 @@ class DatabaseServer(ServerProcess):
     def _write_configuration(self, command: list[str]) -> None:
         """The ``zeo.conf`` that `dqm` would serve, by the functions that `dqm` calls."""
         from dqm_db.replication.configuration import configuration, write_configuration
-        from dqm_db.settings import ServerSettings, load
 
         given = dict(zip(command[2::2], command[3::2], strict=True))
         settings = load(
@@ -234,7 +238,20 @@ class DatabaseServer(ServerProcess):
             reconnect_delay=float(self.environment["DQM_RECONNECT_DELAY"]),
             transaction_timeout=float(self.environment.get("DQM_TRANSACTION_TIMEOUT", "120")),
         )
-        write_configuration(settings, configuration(settings, source=given.get("--from")))
+        files = TLSFiles.of(self._system())
+        text = configuration(settings, source=given.get("--from"), tls=files)
+        write_configuration(settings, text)
+
+    def _system(self) -> SystemSettings:
+        """The certificates in its environment."""
+        names = ("DQM_TLS_CA", "DQM_TLS_CERT", "DQM_TLS_KEY")
+        files = {name.removeprefix("DQM_").lower(): self.environment.get(name) for name in names}
+        return load(SystemSettings, **files)
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """How to connect to it as another host of the same CA; None without TLS."""
+        return client_context(self._system())
 
     @property
     def url(self) -> str:
@@ -247,7 +264,7 @@ class DatabaseServer(ServerProcess):
 
     def last_transaction(self) -> bytes:
         """The tid of the last transaction that it serves."""
-        return last_transaction(self.port)
+        return last_transaction(self.port, self.tls)
 
     def contents(self) -> dict[str, bytes]:
         """Its ``Data.fs`` and blobs, by name: equal for servers that are in sync."""
@@ -268,13 +285,16 @@ class DatabaseServer(ServerProcess):
     def client(self, **options: Any) -> ZEO.ClientStorage.ClientStorage:
         """A new ZEO client; close it, or the ``ZODB.DB`` made of it."""
         return ZEO.ClientStorage.ClientStorage(
-            (LOOPBACK, self.port), **({"wait_timeout": PATIENCE} | options)
+            (LOOPBACK, self.port), **({"wait_timeout": PATIENCE, "ssl": self.tls} | options)
         )
 
 
-def last_transaction(port: int) -> bytes:
+def last_transaction(port: int, tls: ssl.SSLContext | None = None) -> bytes:
     """The tid of the last transaction that the ZEO server at *port* serves, without logging in."""
-    with socket.create_connection((LOOPBACK, port), 5) as connection:
+    with contextlib.ExitStack() as stack:
+        connection = stack.enter_context(socket.create_connection((LOOPBACK, port), 5))
+        if tls is not None:
+            connection = stack.enter_context(tls.wrap_socket(connection, server_hostname=LOOPBACK))
         connection.sendall(frame(b"ruok"))
         stream = connection.makefile("rb")
         read_frame(stream)  # the protocol it proposes
