@@ -53,6 +53,11 @@ class Plan:
     client_seconds: float = 60.0
     dirac_runs: int = 200
     dirac_rounds: int = 5
+    visible_runs: int = 200
+    restarts: int = 5
+    kept_runs: int = 2000
+    kept_originals: int = 200
+    kill_trials: int = 100
 
     @classmethod
     def small(cls, folder: Path, say: Callable[[str], None]) -> Plan:
@@ -86,6 +91,11 @@ class Plan:
             client_seconds=4.0,
             dirac_runs=8,
             dirac_rounds=1,
+            visible_runs=4,
+            restarts=1,
+            kept_runs=60,
+            kept_originals=6,
+            kill_trials=2,
         )
 
     @classmethod

@@ -11,21 +11,22 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import transaction
 from ZODB.Connection import Connection
 
-from benchmarks.plan import SAMPLE
+from benchmarks.plan import SAMPLE, SAMPLE_CAMERA
 from dqm_db import catalogue, trends
 from dqm_db.content import Kind, Original, Quantity, RunContent
-from dqm_db.model import Camera, PixelMapsRecord, Run
+from dqm_db.model import Camera, OriginalRecord, PixelMapsRecord, Run
 from dqm_db.packing import PackedRun, pack_run
 from dqm_db.pixel_history import FOLD, put_run
 from dqm_db.reader import Snapshot
 from dqm_db.rechecking import recheck
 from dqm_db.records import pack_header
-from dqm_db.settings import DatabaseSettings
+from dqm_db.settings import DatabaseSettings, load
 from dqm_db.storage import checked_root
 from dqm_db.writer import Writer, open_writer
 from ingest.archive import open_source
@@ -114,6 +115,32 @@ def write_runs(settings: DatabaseSettings, runs: Mapping[str, range], content: R
                     _put(connection, settings, camera, batch, content, packed, own)
                     manager.commit()
                     manager.begin()
+
+
+def write_volume(volume: Path, runs: int, originals: int, sample: Sample) -> None:
+    """Make the volume of a primary: runs of one camera, the newest with originals of their own."""
+    data = volume / "filestorage" / "Data.fs"
+    data.parent.mkdir(parents=True)
+    first = sample.content.header.run
+    numbers = range(first, first + runs)
+    settings = load(DatabaseSettings, db_url=f"file://{data}", lock_dir=volume.parent / "locks")
+    write_runs(settings, {sample.content.header.camera: numbers}, sample.content)
+    rng = np.random.default_rng(0)
+    with open_writer(settings) as writer:
+        for number in numbers[-originals:]:
+            # no two compress to less than two, as those of different runs
+            put_original(writer, number, Original("tar", rng.bytes(len(sample.original.data))))
+
+
+def put_original(writer: Writer, number: int, original: Original) -> None:
+    """Give a stored run of the sample's camera an original, in a transaction."""
+
+    def put(connection: Connection) -> None:
+        cameras = checked_root(connection, writer.database.settings.db_url).cameras
+        record = OriginalRecord(original.media, original.data)
+        cameras[SAMPLE_CAMERA].runs[number].original = record
+
+    writer.commit(f"original of {number}", put)
 
 
 def _put(

@@ -66,6 +66,29 @@ def test_the_history_of_pixels_is_weighed_and_read(tmp_path):
         assert found[key].detail["runs"] == 2 * FOLD - 1
 
 
+def test_replication_and_backups_are_measured(tmp_path):
+    from benchmarks import backups, kills, replication
+    from benchmarks.plan import Plan
+
+    sizes = {"kept_runs": 12, "kept_originals": 3, "visible_runs": 3, "kill_trials": 1}
+    plan = replace(Plan.tiny(tmp_path, lambda _text: None), **sizes)
+    found = {}
+    for group in (replication, backups, kills):
+        folder = tmp_path / group.__name__
+        folder.mkdir()
+        found |= {result.key: result for result in group.measure(replace(plan, folder=folder))}
+    assert len(found["visible_median"].detail["milliseconds"]) == plan.visible_runs
+    assert 0 <= found["visible_median"].value <= found["visible_slow"].value
+    first, second = found["verify_rate"].detail["bytes"]
+    assert first == second > 3 * 1_700_000
+    assert set(found["verify_memory"].detail["peak_bytes"]) == {"primary", "replica", "verify"}
+    assert found["restart_in_sync"].value > 0
+    assert found["backup_rate"].detail["bytes"] > 3 * 1_700_000
+    assert found["restore"].value > found["restore"].detail["seconds_without_start"] > 0
+    assert found["backup_incremental"].value > 0
+    assert (found["kill_losses"].value, found["kill_trials"].value) == (0, 1)
+
+
 def test_a_group_that_does_not_exist_is_refused():
     command = [sys.executable, "-m", "benchmarks", "--only", "pages,bogus"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
