@@ -24,7 +24,9 @@ from dqm_db.settings import ServerSettings, load
 from dqm_db.volume.errors import MaintenanceUnderWay
 
 if TYPE_CHECKING:
-    from backup.place import Backup, BackupPlace
+    from backup.place import Backup, BackupPlace, Backups
+    from backup.retention import Keep
+    from backup.verify import Verified, Verifier
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 EXIT_CODES = """\b
@@ -181,11 +183,7 @@ def verify(place: BackupPlace, which: str | None, every: bool, work: Path | None
     with place.reading(), shown_progress() as progress:
         backups = place.read()
         verifier = Verifier(place, backups, work, progress)
-        if every:
-            found = verifier.verify_all()
-        else:
-            chosen = backups.named(which) if which is not None else backups.newest()
-            found = [verifier.verify(chosen)[-1]]
+        found = verifier.verify_all() if every else [_verify_one(verifier, backups, which)]
     for one in found:
         for fault in one.faults:
             click.echo(f"{one.name}: {fault}", err=True)
@@ -294,7 +292,17 @@ def repair(data_dir: Path, dry_run: bool, however_much: bool) -> None:
         click.echo("nothing to cut: all transactions have their blobs")
 
 
-def _prune(place: BackupPlace, keep: Any, *, dry_run: bool) -> None:
+def _verify_one(verifier: Verifier, backups: Backups, which: str | None) -> Verified:
+    from backup.verify import Verified
+
+    try:
+        chosen = backups.newest() if which is None else backups.named(which)
+    except DamagedBackup as error:
+        return Verified(which or max(backups.damaged), (str(error),))
+    return verifier.verify(chosen)[-1]
+
+
+def _prune(place: BackupPlace, keep: Keep, *, dry_run: bool) -> None:
     from backup.prune import prune as prune_place
 
     pruned = prune_place(place, keep, dry_run=dry_run)

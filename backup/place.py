@@ -14,7 +14,7 @@ from pathlib import Path
 
 from backup.errors import BackupNotFound, BackupsLocked, BackupUnwritable, DamagedBackup
 from backup.files import write_whole, writing
-from backup.manifest import FILE, Manifest
+from backup.manifest import FILE, Manifest, name_of
 
 VERIFIED = "verified.json"
 UNFINISHED = ".new-"
@@ -95,14 +95,22 @@ class Backups:
         Raises
         ------
         BackupNotFound
+        DamagedBackup
+            One that is newer cannot be understood: whether an older one will do is not ours to say.
         """
-        for one in reversed(self.found):
-            if until is None or one.manifest.time <= until:
-                return one
+        found = [one for one in self.found if until is None or one.manifest.time <= until]
+        last = max((one.name for one in found), default="")
+        latest = name_of(until) if until is not None else None
+        for name, text in sorted(self.damaged.items(), reverse=True):
+            if name > last and (latest is None or name <= latest):
+                older = f"; the newest sound one is {last}" if last else ""
+                raise DamagedBackup(f"{text}{older}")
+        if found:
+            return found[-1]
         if until is None or not self.found:
             raise BackupNotFound("there is no backup yet: `dqm backup create` makes one")
         raise BackupNotFound(
-            f"there is no backup of that time: the first is of {self.found[0].utc}"
+            f"there is no backup of that time: the first one is of {self.found[0].utc}"
         )
 
     def chain(self, backup: Backup) -> tuple[Backup, ...]:
