@@ -53,6 +53,10 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
         "Let a replica begin anew, its old files set aside.",
     ),
     "status": ("dqm_db.status.commands:status", "Say how the whole system is."),
+    "verify": (
+        "dqm_db.verification.commands:verify",
+        "Prove that primary and replicas hold the same.",
+    ),
     "certs": (
         "dqm_db.certificate_commands:certs",
         "Make the certificates with which hosts recognise each other.",

@@ -14,6 +14,7 @@ SETTINGS = (
     "dqm_db.settings:DatabaseSettings",
     "dqm_db.settings:ServerSettings",
     "dqm_db.settings:SystemSettings",
+    "dqm_db.settings:VerificationSettings",
     "ingest.settings:IngestSettings",
     "ingest.sources.dirac:DiracSettings",
     "ingest.sources.settings:SourceSettings",

@@ -89,6 +89,30 @@ class SystemSettings(BaseSettings):
         return value
 
 
+def _state_directory() -> Path:
+    """Where programs of this user keep what they remember (XDG base directories)."""
+    given = Path(os.environ.get("XDG_STATE_HOME", ""))
+    home = Path("~").expanduser() if "HOME" in os.environ else Path()
+    if given.is_absolute():
+        base = given
+    elif home.is_absolute():
+        base = home / ".local" / "state"
+    else:  # a service without a home
+        base = Path("/var/lib")
+    return base / "nectarcam-dqm"
+
+
+class VerificationSettings(BaseSettings):
+    """What ``dqm verify`` needs beside the servers."""
+
+    model_config = _ENVIRONMENT
+
+    state_dir: Path = Field(
+        default_factory=_state_directory,
+        description="Folder where `dqm verify` remembers what it has verified, for --new.",
+    )
+
+
 class WatchSettings(BaseSettings):
     """From when on somebody should look: of the dashboard and of ``dqm status``."""
 

@@ -16,7 +16,7 @@ STOCK_SERVER = ZEO.StorageServer.StorageServer
 STOCK_HANDLER = ZEO.StorageServer.ZEOStorage
 
 
-OURS = frozenset({"dqm_digests", "dqm_bytes_after", "dqm_current"})
+OURS = frozenset({"dqm_digests", "dqm_bytes_after", "dqm_current", "dqm_reachable"})
 """Names of what clients may call beside ZEO's methods."""
 
 
@@ -51,6 +51,10 @@ class ClientHandler(STOCK_HANDLER):  # type: ignore[misc, valid-type]
     def dqm_current(self, oids: list[bytes]) -> Any:
         """See `ServedDigests.current`."""
         return self._in_thread("current", [_eight(oid) for oid in oids])
+
+    def dqm_reachable(self, oids: list[bytes]) -> Any:
+        """See `ServedDigests.reachable`."""
+        return self._in_thread("reachable", [_eight(oid) for oid in oids])
 
     def _in_thread(self, name: str, *args: Any) -> Any:
         return ZEO.StorageServer.run_in_thread(getattr(self._served, name), *args)

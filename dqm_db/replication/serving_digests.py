@@ -18,6 +18,7 @@ from ZODB.POSException import POSKeyError
 from dqm_db.volume.digest_wire import to_plain
 from dqm_db.volume.digests import DigestReader, TransactionDigest
 from dqm_db.volume.errors import DamagedData
+from dqm_db.volume.reachable import reachable_among
 from dqm_db.volume.record_digests import FileReplaced
 from dqm_db.volume.transactions import NO_TRANSACTION
 
@@ -94,6 +95,10 @@ class ServedDigests:
             "broken": broken,
             "packed_until": self._packed_until,
         }
+
+    def reachable(self, oids: Sequence[bytes]) -> list[bytes]:
+        """Those of *oids* that can be reached from the root; takes as long as a pack."""
+        return sorted(reachable_among(self._files, oids))
 
     def _opened(self) -> DigestReader:
         """The reader, of the file as it is now and up to its last finished transaction."""

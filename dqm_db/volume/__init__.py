@@ -10,6 +10,7 @@ those of containers.
 ``digest_wire``      the same as plain lists, to be sent
 ``record_digests``   those of the records and blobs of one transaction
 ``windows``          reads large files with little memory
+``reachable``        which objects can be reached from the root
 ``state``            ``volume.json``: what a server is, and has to do at its next start
 ``fence``            the epoch of the database, read from and written into it
 ``maintenance``      the lock that keeps packing and backups apart

@@ -216,6 +216,28 @@ class DigestReader:
             position += header.length + LENGTH
         return self.end
 
+    def last(self) -> bytes:
+        """The id of the last finished transaction; `NO_TRANSACTION` when there is none.
+
+        Raises
+        ------
+        DamagedData
+            The file ends in something else.
+        """
+        position = self.end
+        try:
+            while position > START:
+                begin = position - LENGTH - u64(self._get(position - LENGTH, LENGTH))
+                header = self._header(begin)
+                if begin + header.length + LENGTH != position:
+                    raise FileEnds(f"no transaction ends at byte {position}")
+                if self._live or header.status != b"c":
+                    return header.tid
+                position = begin
+        except OSError as error:
+            raise DamagedData(f"{self.path}: its last transaction is damaged ({error})") from error
+        return NO_TRANSACTION
+
     def packed_until(self) -> bytes:
         """The highest id of which a pack may have removed the transaction, or some records of it.
 
@@ -353,8 +375,12 @@ class DigestReader:
         return p64(u64(self._last) + 1)
 
 
-def read_digests(volume: Volume, after: bytes = NO_TRANSACTION) -> Iterator[TransactionDigest]:
+def read_digests(
+    volume: Volume, after: bytes = NO_TRANSACTION, detailed_until: bytes = NO_TRANSACTION
+) -> Iterator[TransactionDigest]:
     """The transactions of *volume* later than *after*, in order; a server may be running on it.
+
+    Those up to *detailed_until* come with details.
 
     Raises
     ------
@@ -368,7 +394,7 @@ def read_digests(volume: Volume, after: bytes = NO_TRANSACTION) -> Iterator[Tran
             raise DamagedData(f"cannot read {volume.data_file} ({error.strerror})") from error
         with reader, contextlib.suppress(FileReplaced):  # the new file has what comes next
             reader.seek(after)
-            while (found := reader.read()) is not None:
+            while (found := reader.read(detailed_until=detailed_until)) is not None:
                 yield found
                 after = found.tid
             return

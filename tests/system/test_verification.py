@@ -1,0 +1,281 @@
+"""`dqm verify` on real servers: what is the same, what differs, and what explains it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transaction
+import ZODB
+from persistent.mapping import PersistentMapping
+from processes import COMMANDS, LOOPBACK, DatabaseServer, eventually, free_port
+from ZODB.blob import Blob
+
+from dqm_db.operations import OperationName
+from dqm_db.settings import DatabaseSettings
+from dqm_db.storage import open_database
+from dqm_db.writer import open_writer
+
+
+class System:
+    """A primary and its replica, with some transactions, and `dqm verify`."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.primary = DatabaseServer(directory, "primary")
+        self.replica = DatabaseServer(directory, "replica", source=self.primary)
+        self.settings = DatabaseSettings(db_url=self.primary.url, lock_dir=directory / "lock")
+        self._resources = contextlib.ExitStack()
+        with contextlib.ExitStack() as undo:
+            undo.push(self._resources)
+            self._resources.enter_context(self.primary)
+            self._resources.enter_context(self.replica)
+            with open_writer(self.settings):
+                pass  # it makes what this system needs in an empty database
+            self.db = ZODB.DB(self.primary.client(blob_dir=str(directory / "blobs")))
+            self._resources.callback(self.db.close)
+            undo.pop_all()
+
+    def close(self) -> None:
+        self._resources.close()
+
+    def write(self, *numbers: int) -> None:
+        for number in numbers:
+            manager = transaction.TransactionManager(explicit=True)
+            manager.begin()
+            connection = self.db.open(manager)
+            manager.get().note(f"store run {number}")
+            top = connection.root()
+            top["last"] = number
+            top[f"run {number}"] = PersistentMapping(values="x" * 1000)
+            top["original"] = Blob(b"%06d" % number * 100)
+            manager.commit()
+            connection.close()
+
+    def in_sync(self) -> None:
+        self.replica.wait_for(self.primary)
+
+    def verify(self, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        environment = {
+            name: value for name, value in os.environ.items() if not name.startswith("DQM_")
+        } | {
+            "DQM_DB_URL": self.primary.url,
+            "DQM_SERVERS": f"{LOOPBACK}:{self.primary.port},{LOOPBACK}:{self.replica.port}",
+            "DQM_STATE_DIR": str(self.directory / "state"),
+            "DQM_LOCK_DIR": str(self.directory / "lock"),
+            "DQM_DB_PATIENCE": "3",
+            **variables,
+        }
+        return subprocess.run(
+            [str(COMMANDS / "dqm"), "verify", *options],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    def verified(self, *options: str, code: int = 0, **variables: str) -> dict[str, Any]:
+        """The document that it prints."""
+        done = self.verify("--json", *options, **variables)
+        assert done.returncode == code, done.stdout + done.stderr
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    system = System(tmp_path_factory.mktemp("shared"))
+    system.write(1, 2, 3)
+    yield system
+    system.close()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[System]:
+    system = System(tmp_path)
+    system.write(1, 2, 3)
+    system.in_sync()
+    yield system
+    system.close()
+
+
+def test_both_are_the_same(shared: System) -> None:
+    shared.in_sync()
+    done = shared.verify()
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    assert f"{LOOPBACK}:{shared.primary.port} (primary): " in done.stdout
+    assert "are the same in " in done.stdout
+    with open_database(shared.settings) as database, database.snapshot() as snapshot:
+        noted = snapshot.operations()[OperationName.VERIFICATION]
+    assert noted.ok
+    assert "are the same" in noted.text
+    assert noted.facts["servers"] == 2
+    assert noted.facts["differences"] == 0
+
+
+def test_only_what_is_new(shared: System) -> None:
+    shared.in_sync()
+    everything = shared.verified()
+    assert everything["after"] is None
+    shared.write(10, 11)
+    shared.in_sync()
+    found = shared.verified("--new")
+    assert found["after"] is not None
+    # The last verified one, the note of the verification, and two runs.
+    assert [side["transactions"] for side in found["sides"]] == [4, 4]
+    state = next((shared.directory / "state").iterdir())
+    state.write_text("{}")
+    done = shared.verify("--new")
+    assert done.returncode == 0
+    assert "everything is verified" in done.stderr
+
+
+def test_what_cannot_be_noted_or_remembered_is_only_said(shared: System) -> None:
+    shared.in_sync()
+    done = shared.verify(
+        DQM_DB_URL=f"zeo://{LOOPBACK}:{shared.replica.port}", DQM_STATE_DIR="/dev/null/state"
+    )
+    assert done.returncode == 0
+    assert "the outcome is not noted in the database" in done.stderr
+    assert "DQM_STATE_DIR" in done.stderr
+
+
+def test_usage(shared: System) -> None:
+    one = f"{LOOPBACK}:{shared.primary.port}"
+    done = shared.verify("--servers", one)
+    assert done.returncode == 78
+    assert "fewer than two servers" in done.stderr
+    assert shared.verify("--new", "--data-dir", str(shared.primary.data_dir)).returncode == 2
+
+
+def test_a_volume_below_a_running_server(shared: System) -> None:
+    directory = str(shared.primary.data_dir)
+    found = shared.verified("--data-dir", directory)
+    assert found["sides"][0]["name"] == directory
+    assert found["sides"][0]["transactions"] > 3
+    shared.in_sync()
+    both = shared.verified("--data-dir", directory, "--data-dir", str(shared.replica.data_dir))
+    assert both["pairs"][0]["different"] == 0
+    assert both["pairs"][0]["same"] == both["sides"][0]["transactions"]
+
+
+def test_a_server_that_does_not_answer(own: System) -> None:
+    own.replica.send(signal.SIGSTOP)
+    done = own.verify()
+    assert done.returncode == 69
+    assert f"{LOOPBACK}:{own.replica.port}" in done.stderr
+    own.replica.send(signal.SIGCONT)
+    other = f"{LOOPBACK}:{free_port()}"
+    both = f"{LOOPBACK}:{own.primary.port},{LOOPBACK}:{own.replica.port}"
+    found = own.verified("--servers", f"{both},{other}", code=69)
+    assert list(found["silent"]) == [other]
+    assert found["pairs"][0]["different"] == 0
+    own.replica.kill()
+
+
+def test_a_replica_that_lags_or_has_diverged(own: System) -> None:
+    own.replica.stop()
+    own.write(20, 21)
+    alone = DatabaseServer(own.directory, "alone", port=own.replica.port)
+    own.replica.data_dir.rename(alone.data_dir)
+    with alone:  # no longer a replica: it lags for good
+        found = own.verified()
+        assert found["pairs"][0]["different"] == 0
+        assert found["sides"][0]["transactions"] > found["sides"][1]["transactions"]
+        db = ZODB.DB(alone.client())
+        with db.transaction() as connection:
+            connection.root()["other"] = 1
+        db.close()
+        (finding,) = own.verified(code=65)["pairs"][0]["findings"][:1]
+        assert "is not on" in finding["text"]
+
+
+def damage(path: Path, position: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(position)
+        byte = file.read(1)[0]
+        file.seek(position)
+        file.write(bytes([byte ^ 0x10]))
+
+
+def test_a_flipped_bit_is_found_and_named(own: System) -> None:
+    data = own.replica.data_file.read_bytes()
+    damage(own.replica.data_file, data.index(b"x" * 1000, data.index(b"store run 2")) + 500)
+    done = own.verify()
+    assert done.returncode == 65
+    assert "different: transaction" in done.stdout
+    assert "(store run 2) differs" in done.stdout
+    with open_database(own.settings) as database, database.snapshot() as snapshot:
+        noted = snapshot.operations()[OperationName.VERIFICATION]
+    assert not noted.ok
+    assert noted.facts["differences"] == 1
+    # It was verified by nobody: --new looks at everything again.
+    assert own.verified("--new", code=65)["after"] is None
+
+    # In the structure its own file says so; and it is found by the server that has it.
+    begin = data.index(b"store run 3") - len(b"/ ") - 23
+    damage(own.replica.data_file, begin + 16)
+    found = own.verified(code=65)
+    assert [side["damaged"] for side in found["sides"]] == [0, 1]
+    (fault,) = found["sides"][1]["faults"]
+    assert fault["faulty"] == [f"{LOOPBACK}:{own.replica.port}"]
+    assert fault["description"] == "store run 3"
+
+
+def test_a_flipped_bit_in_an_original(own: System) -> None:
+    blob = sorted((own.replica.data_dir / "blobstorage").glob("0x*/**/*.blob"))[0]
+    blob.chmod(0o600)
+    damage(blob, 17)
+    (finding,) = own.verified(code=65)["pairs"][0]["findings"]
+    assert finding["faulty"] == []
+    blob.unlink()
+    found = own.verified(code=65)
+    assert found["pairs"][0]["findings"][0]["faulty"] == [f"{LOOPBACK}:{own.replica.port}"]
+    assert str(blob) in found["sides"][1]["faults"][0]["text"]
+
+
+def test_packed_servers(own: System) -> None:
+    own.verified()
+    own.db.pack()
+    own.write(30)
+    own.in_sync()
+    found = own.verified()
+    (pair,) = found["pairs"]
+    assert pair["superseded"] > 0
+    assert pair["different"] == 0
+    own.verified("--new")
+    # What the pack kept is compared all the same.
+    data = own.primary.data_file.read_bytes()
+    damage(own.primary.data_file, data.index(b"x" * 1000) + 500)
+    assert own.verified(code=65)["pairs"][0]["different"] == 1
+
+
+def test_digests_do_not_keep_a_writer_waiting_for_the_end(own: System) -> None:
+    """A client asks for digests while others write: both come to an end, and all is the same."""
+    process = subprocess.Popen(
+        [
+            *(str(COMMANDS / "dqm"), "verify", "--servers"),
+            f"{LOOPBACK}:{own.primary.port},{LOOPBACK}:{own.replica.port}",
+        ],
+        env=os.environ | {"DQM_DB_URL": own.primary.url, "DQM_LOCK_DIR": str(own.directory)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    number = 100
+    while process.poll() is None:
+        own.write(number)
+        number += 1
+    assert process.stdout is not None
+    assert process.returncode == 0, process.stdout.read()
+    process.stdout.close()
+    own.in_sync()
+    eventually(lambda: own.verify().returncode == 0, "all is the same in the end")
