@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from dqm_db.errors import DatabaseUnavailable, DQMError, NoDataYet
 from dqm_db.replication.addresses import Address
 from dqm_db.server_answers import ServerAnswer, ask_status, transaction_time
 from dqm_db.settings import DatabaseSettings, SystemSettings, WatchSettings, load
+from dqm_db.status.missing import bytes_after
 from dqm_db.status.model import PRIMARY, REPLICA, DatabaseFacts, ServerStatus
 from dqm_db.storage import open_database
 from dqm_db.tls import client_context
@@ -24,6 +26,7 @@ ON_ITS_WAY = 3.0
 or the replica about to connect again."""
 AGAIN = 0.5
 """Seconds between two such questions."""
+NOTHING_KNOWN: Mapping[bytes, int] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +96,26 @@ async def ask_servers(servers: Servers) -> tuple[ServerStatus, ...]:
         return tuple(found)
     had = primary.answer.last_transaction
     end = time.monotonic() + ON_ITS_WAY
-    while behind := [
-        number
-        for number, server in enumerate(found)
-        if server.answer is not None and server.answer.last_transaction < had
-    ]:
-        if time.monotonic() > end:
-            break
+    while (behind := _behind(found, had)) and time.monotonic() < end:
         await asyncio.sleep(AGAIN)
         again = await asyncio.gather(*(ask(servers.addresses[number]) for number in behind))
         for number, server in zip(behind, again, strict=True):
             found[number] = replace(server, role=server.role or found[number].role)
-    return tuple(with_lag(server, primary.answer) for server in found)
+    missing: dict[bytes, int] = {}
+    if behind and primary.answer.is_ours:
+        where = Address.parse(primary.address, "primary")
+        tids = set(behind.values())
+        missing = await asyncio.to_thread(bytes_after, where, tids, servers.patience, servers.tls)
+    return tuple(with_lag(server, primary.answer, missing) for server in found)
+
+
+def _behind(found: Sequence[ServerStatus], had: bytes) -> dict[int, bytes]:
+    """The numbers of those that lack the transaction *had*, with their last one."""
+    return {
+        number: server.answer.last_transaction
+        for number, server in enumerate(found)
+        if server.answer is not None and server.answer.last_transaction < had
+    }
 
 
 def with_roles(found: Sequence[ServerStatus], primary: Address | None) -> list[ServerStatus]:
@@ -137,8 +148,12 @@ def primary_of(found: Sequence[ServerStatus]) -> ServerStatus | None:
     )
 
 
-def with_lag(server: ServerStatus, primary: ServerAnswer) -> ServerStatus:
+def with_lag(
+    server: ServerStatus, primary: ServerAnswer, missing: Mapping[bytes, int] = NOTHING_KNOWN
+) -> ServerStatus:
     """*server* with how far it is behind what *primary* had when it was asked.
+
+    What follows its last transaction on the primary is taken from *missing* if it is there.
 
     How long something has been missing is not known to who asks but once. The age of the last
     transaction that is there is the most that it can be.
@@ -155,11 +170,11 @@ def with_lag(server: ServerStatus, primary: ServerAnswer) -> ServerStatus:
     return replace(
         server,
         lag_seconds=None if since is None else max(0.0, now - since),
-        lag_bytes=_missing_bytes(answer, primary),
+        lag_bytes=missing.get(answer.last_transaction, _difference(answer, primary)),
     )
 
 
-def _missing_bytes(replica: ServerAnswer, primary: ServerAnswer) -> int | None:
+def _difference(replica: ServerAnswer, primary: ServerAnswer) -> int | None:
     """The difference of the files, which is what is missing unless one of them was packed."""
     if replica.packed is not None or primary.packed is not None:
         return None
