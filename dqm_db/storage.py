@@ -56,6 +56,8 @@ from dqm_db.zeo_client import Client
 
 LOOK_AT_TLS_EVERY = 30.0
 """Seconds between two looks at why a server does not answer."""
+LOOK_AT_TLS_FOR = 2.0
+"""Seconds that such a look may take, at least."""
 
 
 def open_database(
@@ -298,8 +300,9 @@ class Database:
         now = time.monotonic()
         if url.startswith("zeo://") and now - self._looked_at_tls > LOOK_AT_TLS_EVERY:
             self._looked_at_tls = now
+            patience = max(self.settings.db_wait, LOOK_AT_TLS_FOR)
             faults = (
-                (host, port, fault_of_server(host, port, self._tls, self.settings.db_wait))
+                (host, port, fault_of_server(host, port, self._tls, patience))
                 for host, port in zeo_addresses(url)
             )
             self._tls_fault = "; ".join(

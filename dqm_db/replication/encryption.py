@@ -30,7 +30,7 @@ from dqm_db.tls import OTHER_CA, WRONG_NAME, TLSFiles, explained, warn_of_expiry
 
 logger = logging.getLogger(__name__)
 
-HANDSHAKE_SECONDS = 10.0
+HANDSHAKE_SECONDS = 5.0
 """Longest time for a handshake; whoever takes longer is hung up on."""
 
 A_DAY = 86_400.0

@@ -21,8 +21,11 @@ from dqm_db.tls import NO_TLS, explained
 
 STOCK_ACCEPTOR = ZEO.asyncio.server.Acceptor
 
-HANDSHAKE_SECONDS = 10.0
+HANDSHAKE_SECONDS = 5.0
 """Longest time for a handshake; whoever takes longer is hung up on."""
+
+_SPEAKS_NO_TLS = frozenset({"HTTP_REQUEST", "WRONG_VERSION_NUMBER"})
+"""After which OpenSSL has nothing to say."""
 
 
 @dataclass(slots=True)
@@ -65,6 +68,8 @@ class TalkingSSLObject(ssl.SSLObject):
             if handshake is None or handshake.error is not None:
                 raise
             handshake.error = error
+            if error.reason in _SPEAKS_NO_TLS:
+                raise
             raise ssl.SSLWantReadError from error
 
 
