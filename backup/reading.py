@@ -79,8 +79,8 @@ class DataFile:
         return os.fstat(self._descriptor).st_size
 
     def is_data_file(self) -> bool:
-        """Whether it begins as the file of a FileStorage does; one without a byte does, too."""
-        return not self.size or self._peek(0, min(START, self.size)) == packed_version
+        """Whether it begins as the file of a FileStorage does, as far as it goes."""
+        return packed_version.startswith(self._peek(0, min(START, self.size)))
 
     def is_replaced(self) -> bool:
         """Whether another file is there now, as after a pack."""
