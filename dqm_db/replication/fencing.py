@@ -93,14 +93,18 @@ class FenceWatch:
         self._thread.join()
 
     def _run(self) -> None:
+        fault = ""  # of the last look, to be logged once
         while not self._stopping.wait(ASKED_EVERY):
             try:
                 require_highest(self._identity.now().epoch, ask_servers(self._servers))
+                fault = ""
             except Fenced as error:
                 logger.critical("%s", error)
                 self.fenced = error
                 os.kill(os.getpid(), signal.SIGTERM)  # ends ZEO's loop, in order
                 return
-            except Exception:
+            except Exception as error:
                 # An accident here must not end the watch: without it, nobody ends this server.
-                logger.exception("cannot ask the other servers")
+                if fault != str(error):
+                    fault = str(error)
+                    logger.exception("cannot ask the other servers for their epoch")

@@ -9,7 +9,7 @@ from dqm_db.replication.addresses import Address
 from dqm_db.replication.errors import RoleRefused
 from dqm_db.replication.fencing import highest_epoch
 from dqm_db.replication.local_server import LocalServer
-from dqm_db.server_answers import ServerAnswer
+from dqm_db.server_answers import NO_TRANSACTION, ServerAnswer
 from dqm_db.volume.fence import DEMOTED, SERVING
 from dqm_db.volume.state import PRIMARY
 
@@ -69,6 +69,13 @@ def require_promotable(
     RoleRefused
     """
     epoch = server.epoch
+    if server.state.set_aside:
+        raise RoleRefused(
+            f"{server.volume.state} says that the files of this replica are to be set aside (`dqm "
+            "resync`): start it, and let it get its new copy first"
+        )
+    if server.last_transaction == NO_TRANSACTION:
+        raise RoleRefused(f"{server.volume.data_file} holds nothing that could be served")
     for address, answer in answers.items():
         if is_serving_primary(answer):
             raise RoleRefused(

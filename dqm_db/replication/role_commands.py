@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from dqm_db.replication.addresses import Address
 from dqm_db.replication.commands import DATA_DIR
 from dqm_db.replication.errors import RoleRefused
 from dqm_db.replication.fencing import highest_epoch
-from dqm_db.replication.local_server import LocalServer
+from dqm_db.replication.local_server import LOOKED_EVERY, LocalServer
 from dqm_db.replication.promotion import (
     OLD_PRIMARY_IS_OFF,
     is_primary_already,
@@ -27,9 +28,11 @@ from dqm_db.server_answers import ServerAnswer
 from dqm_db.settings import ServerSettings, load
 from dqm_db.volume.aside import aside_directory
 from dqm_db.volume.fence import DEMOTED, SERVING
-from dqm_db.volume.layout import Volume
+from dqm_db.volume.layout import Volume, bytes_below
 from dqm_db.volume.state import PRIMARY, PROMOTED, REPLICA, VolumeState
 
+COMPLETE_WITHIN = 10.0
+"""Seconds for a replica to get the last transaction of a demoted primary."""
 CONNECTS_WITHIN = 3.0
 """Seconds for the server that a replica follows to accept a connection, if it is on."""
 
@@ -138,6 +141,9 @@ def demote(data_dir: Path | None, successor: str) -> None:
             f"  epoch {server.epoch} ends with its last transaction; a replica that has it can be "
             "promoted: `dqm promote` on its host"
         )
+        if answer is not None:
+            complete = _complete(answer, answers)
+            click.echo(f"  these have it: {', '.join(map(str, complete)) or 'none yet'}")
     elif highest > server.epoch:
         click.echo(
             f"  another server is in epoch {highest}, this one in {server.epoch}: if it has "
@@ -169,7 +175,7 @@ def resync(data_dir: Path | None) -> None:
         why = decided if state.role is None else f"{state.why.partition('; ')[0]}; {decided}"
         state = replace(state, set_aside=True, demote=False, at=time.time(), why=why)
     aside = aside_directory(volume, state.at)
-    held = _bytes_below(volume.data_file.parent) + _bytes_below(volume.blob_dir)
+    held = bytes_below(volume.data_file.parent) + bytes_below(volume.blob_dir)
     free = shutil.disk_usage(volume.root).free
     click.echo(
         f"the old files, {_gigabytes(held)}, go to {aside}; the new copy needs as much again, "
@@ -205,6 +211,25 @@ def _ends_epoch(server: LocalServer, highest: int) -> bool:
     return server.role == PRIMARY and server.state.begin_epoch is None
 
 
+def _complete(
+    demoted: ServerAnswer, asked: Mapping[Address, ServerAnswer]
+) -> dict[Address, ServerAnswer]:
+    """Those of the servers *asked* before that have the last transaction of the one *demoted*.
+
+    Waits a while for the first.
+    """
+    end = time.monotonic() + COMPLETE_WITHIN
+    while True:
+        found = {
+            address: answer
+            for address, answer in ask_servers(asked).items()
+            if answer.last_transaction == demoted.last_transaction
+        }
+        if found or not asked or time.monotonic() > end:
+            return found
+        time.sleep(LOOKED_EVERY)
+
+
 def _is_on(address: Address) -> bool:
     try:
         socket.create_connection(address, CONNECTS_WITHIN).close()
@@ -219,7 +244,3 @@ def _decided(*command: str) -> str:
 
 def _gigabytes(size: int) -> str:
     return f"{size / 1e9:.2f} GB"
-
-
-def _bytes_below(directory: Path) -> int:
-    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())

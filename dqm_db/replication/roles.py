@@ -27,6 +27,9 @@ from dqm_db.volume.state import PRIMARY, REPLICA, VolumeState
 
 logger = logging.getLogger(__name__)
 
+PATIENCE = 1.5
+"""Seconds for other servers to answer at a start; `FenceWatch` asks the slow ones again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
@@ -131,9 +134,9 @@ def settle_epoch(
     """
     fence = Fence.of_storage(files)
     if primary:
-        return _begin(files, volume, state, fence, ask_servers(servers))
+        return _begin(files, volume, state, fence, ask_servers(servers, PATIENCE))
     if state.demote:
-        highest = highest_epoch(ask_servers(servers))
+        highest = highest_epoch(ask_servers(servers, PATIENCE))
         if highest > fence.epoch:
             logger.warning("another server is in epoch %d already: it is only followed", highest)
         elif fence.state == SERVING:

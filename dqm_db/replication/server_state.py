@@ -30,7 +30,7 @@ from dqm_db.replication.addresses import Address
 from dqm_db.replication.identity import identity_of
 from dqm_db.settings import SystemSettings, load
 from dqm_db.volume.aside import aside_directories
-from dqm_db.volume.layout import Volume
+from dqm_db.volume.layout import Volume, bytes_below
 
 logger = logging.getLogger(__name__)
 
@@ -211,18 +211,6 @@ class ServerState:
             return Volume(data_file.parent.parent).packed.stat().st_mtime
         except FileNotFoundError:
             return None  # never
-
-
-def bytes_below(directory: Path) -> int:
-    """The sum of the sizes of all files below *directory*, 0 when there is none."""
-    total = 0
-    for folder, _, names in os.walk(directory):
-        for name in names:
-            try:
-                total += Path(folder, name).lstat().st_size
-            except FileNotFoundError:
-                continue  # a temporary blob that has got its name meanwhile
-    return total
 
 
 def certificate_expires() -> float | None:

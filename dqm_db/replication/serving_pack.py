@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dqm_db.replication.server_state import bytes_below
-from dqm_db.volume.layout import Volume
+from dqm_db.volume.layout import Volume, bytes_below
 from dqm_db.volume.maintenance import maintaining
 
 

@@ -101,3 +101,15 @@ class Volume:
                 f"cannot use {error.filename or self.root} ({error.strerror}): "
                 "choose another --data-dir (DQM_DATA_DIR), or make it writable for this user"
             ) from error
+
+
+def bytes_below(directory: Path) -> int:
+    """The sum of the sizes of all files below *directory*, 0 when there is none."""
+    total = 0
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            try:
+                total += Path(folder, name).lstat().st_size
+            except FileNotFoundError:
+                continue  # a temporary blob that has got its name meanwhile
+    return total

@@ -24,7 +24,7 @@ from dqm_db.replication.promotion import (
     require_promotable,
 )
 from dqm_db.replication.roles import assigned, require_agreement, settle_epoch
-from dqm_db.server_answers import ServerAnswer
+from dqm_db.server_answers import NO_TRANSACTION, ServerAnswer
 from dqm_db.settings import DatabaseSettings, ServerSettings
 from dqm_db.volume.aside import aside_directories, aside_directory, set_aside
 from dqm_db.volume.errors import DataInUse
@@ -123,7 +123,7 @@ def test_zeo_conf_has_to_agree(volume: Volume) -> None:
 def world(monkeypatch: pytest.MonkeyPatch) -> dict[Address, ServerAnswer]:
     """What other servers answer."""
     answers: dict[Address, ServerAnswer] = {}
-    monkeypatch.setattr(roles, "ask_servers", lambda _servers: answers)
+    monkeypatch.setattr(roles, "ask_servers", lambda _servers, _patience: answers)
     return answers
 
 
@@ -263,6 +263,11 @@ def refusal(server: LocalServer, answers: dict[Address, ServerAnswer], **said: b
 def test_a_replica_is_promoted_when_its_primary_was_demoted_or_is_said_to_be_off() -> None:
     assert "was not demoted" in refusal(local(), {})
     assert "was not demoted" in refusal(local(), {}, source_is_on=True)
+    for forced in (False, True):
+        nothing = local(last_transaction=NO_TRANSACTION)
+        assert "holds nothing" in refusal(nothing, {}, old_primary_is_off=forced)
+        waiting = local(state=VolumeState(set_aside=True))
+        assert "dqm resync" in refusal(waiting, {}, old_primary_is_off=forced)
     assert refusal(local(fence_state=DEMOTED), {}) == ""
     assert refusal(local(fence_state=DEMOTED), {ONE: replica(0, DEMOTED, tid=7)}) == ""
     assert refusal(local(), {}, old_primary_is_off=True) == ""

@@ -9,13 +9,17 @@ import random
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tls_hosts
 import ZODB
 from processes import COMMANDS, LOOPBACK, DatabaseServer, eventually, frame, free_port, read_frame
+from ZEO.Exceptions import ClientDisconnected
+from ZODB.POSException import ConflictError
 
 from dqm_db.errors import DatabaseUnavailable, ReadOnlyDatabase
 from dqm_db.ingestion import Failure
@@ -31,11 +35,11 @@ Servers = Callable[..., DatabaseServer]
 class Pair:
     """A primary and a replica that know each other by ``DQM_SERVERS``."""
 
-    def __init__(self, make: Servers, **options: Any) -> None:
+    def __init__(self, make: Servers, **variables: str) -> None:
         ports = {name: (free_port(), free_port()) for name in ("one", "two")}
         self.servers = ",".join(f"{LOOPBACK}:{port}" for port, _ in ports.values())
-        self.environment = {"DQM_SERVERS": self.servers}
-        common = {"environment": self.environment, **options}
+        self.environment = {"DQM_SERVERS": self.servers, **variables}
+        common: dict[str, Any] = {"environment": self.environment}
         (port, feeds) = ports["one"]
         self.one = make("one", port=port, replication_port=feeds, **common)
         (port, feeds) = ports["two"]
@@ -365,8 +369,31 @@ def test_a_switch_survives_kills_at_any_moment(pair: Pair, settings: DatabaseSet
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
 def test_many_switches_survive_kills_at_any_moment(pair: Pair, settings: DatabaseSettings) -> None:
     switch_under_fire(pair, settings, 50)
+
+
+def test_roles_change_and_fences_hold_with_tls(
+    database_server: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificates = tls_hosts.variables(
+        tls_hosts.host(tls_hosts.new_authority(tmp_path / "ca"), "server")
+    )
+    pair = Pair(database_server, **certificates)
+    for name, value in pair.environment.items():
+        monkeypatch.setenv(name, value)
+    settings = DatabaseSettings(db_url=pair.url, db_wait=5, lock_dir=tmp_path / "locks")
+    one, two = pair.start().one, pair.two
+    write(settings, 1)
+    assert f"{LOOPBACK}:{two.port}" in pair.done(one, "demote", "--follow", source(two))
+    assert "epoch 1" in pair.done(two, "promote")
+    write(settings, 2)
+    eventually(lambda: runs_in(at(settings, one)) == {1, 2}, "the old primary follows")
+    one.stop()
+    (one.data_dir / "volume.json").unlink()  # as a volume that was restored, or tampered with
+    one.start(wait=False)
+    assert one.wait() == 77
 
 
 def test_runzeo_does_not_serve_against_volume_json(pair: Pair) -> None:
@@ -384,6 +411,41 @@ def test_runzeo_does_not_serve_against_volume_json(pair: Pair) -> None:
     )
     assert stock.returncode != 0
     assert "volume.json says otherwise" in stock.stderr
+
+
+def test_commits_at_a_restart_are_whole_or_not_there(pair: Pair) -> None:
+    one = pair.one.start()
+    database = ZODB.DB(one.client())
+    stored: set[int] = set()
+    unknown: set[int] = set()
+    stopping = threading.Event()
+
+    def write_on() -> None:
+        number = 0
+        while not stopping.is_set():
+            number += 1
+            try:
+                with database.transaction() as connection:
+                    connection.root()[number] = connection.root()[-number] = number
+                stored.add(number)
+            except (ClientDisconnected, ConflictError):
+                unknown.add(number)
+
+    with contextlib.closing(database):
+        writing = threading.Thread(target=write_on)
+        writing.start()
+        for _ in range(3):
+            before = len(stored)
+            eventually(lambda before=before: len(stored) > before + 20, "it is written")
+            started = told_by(one)["started"]
+            one.send(signal.SIGHUP)
+            eventually(lambda started=started: told_by(one)["started"] > started, "it begins anew")
+        stopping.set()
+        writing.join()
+    with raw_root(one) as root:
+        kept = {number for number in root if number > 0}
+        assert kept == {-number for number in root if number < 0}
+    assert stored <= kept <= stored | unknown
 
 
 def test_a_restart_by_sighup_keeps_process_and_data_and_stops_when_told(
@@ -427,11 +489,15 @@ def test_a_server_ends_with_the_terminal_in_which_it_runs(pair: Pair) -> None:
         server.wait()
 
 
-def test_a_server_that_does_not_run_changes_at_its_next_start(pair: Pair) -> None:
+def test_a_server_that_does_not_run_changes_at_its_next_start(
+    pair: Pair, settings: DatabaseSettings
+) -> None:
     one = pair.one
     refused = pair.refused(one, "promote")
     assert "no server ever ran" in refused
     pair.start()
+    assert "holds nothing" in pair.refused(pair.two, "promote", "--old-primary-is-off")
+    write(settings, 1)
     pair.two.wait_for(one)
     pair.two.stop()
     one.stop()
