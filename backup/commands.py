@@ -142,7 +142,7 @@ def list_(place: BackupPlace, as_json: bool) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("backup", "kind", "MB", "blobs", "last transaction", "verified"):
         justify: Literal["left", "right"] = "right" if heading in ("MB", "blobs") else "left"
-        table.add_column(heading, justify=justify, no_wrap=True)
+        table.add_column(heading, justify=justify, no_wrap=heading != "verified")
     for one in backups.found:
         manifest = one.manifest
         table.add_row(
@@ -157,7 +157,7 @@ def list_(place: BackupPlace, as_json: bool) -> None:
         table.add_row(name, "damaged", "", "", "", text)
     console = Console()
     if not console.is_terminal:
-        console.width = 200
+        console.width = 1000  # a pipe has no width
     console.print(table)
 
 
