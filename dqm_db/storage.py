@@ -47,7 +47,7 @@ from dqm_db.model import ROOT_KEY, SCHEMA, Root
 from dqm_db.reader import Snapshot
 from dqm_db.replication.addresses import Address
 from dqm_db.settings import DatabaseSettings, SystemSettings, load
-from dqm_db.tls import TLSFiles, client_context, fault_of_server, warn_of_expiry
+from dqm_db.tls import TLSFiles, client_context, fault_of_server, warn_about
 from dqm_db.urls import file_path, file_url, shown, zeo_addresses
 from dqm_db.volume.errors import MaintenanceUnderWay
 from dqm_db.volume.fence import FENCE_KEY
@@ -272,7 +272,7 @@ class Database:
         system = load(SystemSettings)
         self._tls = client_context(system)
         if (files := TLSFiles.of(system)) is not None:
-            warn_of_expiry(files)
+            warn_about(files)
         blobs = settings.blob_cache_dir
         if blobs is None:
             blobs = Path(tempfile.mkdtemp(prefix="dqm-blobs-"))

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import socket
 import ssl
+import stat
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -51,6 +52,7 @@ _SAYINGS = (
     ("alert certificate required", WANTS_TLS),
     ("alert bad certificate", "it does not accept our certificate; its log says why"),
     ("alert certificate unknown", "it does not accept our certificate; its log says why"),
+    ("alert internal error", "it does not accept our certificate; its log says why"),
     ("alert unsupported certificate", "it does not accept our certificate; its log says why"),
     ("alert handshake failure", "it does not accept our certificate; its log says why"),
     ("alert protocol version", NO_TLS),
@@ -218,8 +220,19 @@ def _context(files: TLSFiles, protocol: int) -> ssl.SSLContext:
     return context
 
 
-def warn_of_expiry(files: TLSFiles) -> None:
-    """Log a warning for each certificate that expires within `WARN_DAYS`, or has expired."""
+def warn_about(files: TLSFiles) -> None:
+    """Log what will be wrong with the files one day, or is wrong but stops nothing.
+
+    That is a certificate that expires within `WARN_DAYS`, and a key that everybody can read.
+
+    Raises
+    ------
+    ConfigurationError
+        One cannot be read.
+    """
+    with contextlib.suppress(OSError):  # of which others tell
+        if files.key.stat().st_mode & stat.S_IROTH:
+            logger.warning("everybody can read the private key %s: chmod 600", files.key)
     for path, expires in files.expires().items():
         days = (expires - time.time()) / 86_400
         if days < WARN_DAYS:

@@ -26,7 +26,7 @@ from twisted.protocols.tls import TLSMemoryBIOFactory
 from zope.interface import implementer
 
 from dqm_db.errors import ConfigurationError
-from dqm_db.tls import OTHER_CA, WRONG_NAME, TLSFiles, explained, warn_of_expiry
+from dqm_db.tls import OTHER_CA, WRONG_NAME, TLSFiles, explained, warn_about
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Encryption:
         def watch() -> None:
             while True:
                 try:
-                    warn_of_expiry(self.files)
+                    warn_about(self.files)
                 except ConfigurationError as error:
                     logger.warning("%s", error)
                 time.sleep(A_DAY)

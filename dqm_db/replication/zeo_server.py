@@ -47,6 +47,14 @@ class ServerProtocol(STOCK):  # type: ignore[misc, valid-type]
 
         self.data_received = receive_first
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client.
+
+        With TLS, one that hangs up at once when we do so looks like an accident: ZEO would log an
+        error at every question of a monitor.
+        """
+        super().connection_lost(None if self.closed else exc)
+
     def finish_connection(self, protocol_version: bytes) -> None:
         """Refuse every protocol but msgpack.
 

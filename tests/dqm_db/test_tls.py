@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from dqm_db import tls
 from dqm_db.authority import Authority
 from dqm_db.errors import ConfigurationError, DatabaseUnavailable
+from dqm_db.replication.refusals import Refusals
 from dqm_db.server_answers import ask_status
 from dqm_db.settings import SystemSettings, load
 
@@ -144,7 +145,7 @@ def test_logs_warn_a_month_before_the_end(
     files = tls.TLSFiles.of(tls_hosts.settings(folder))
     assert files is not None
     with caplog.at_level(logging.WARNING):
-        tls.warn_of_expiry(files)
+        tls.warn_about(files)
     told = [record.getMessage() for record in caplog.records]
     if words is None:
         assert told == []
@@ -152,6 +153,29 @@ def test_logs_warn_a_month_before_the_end(
         [line] = told
         assert str(folder / "cert.pem") in line
         assert words in line
+
+
+def test_logs_warn_of_a_key_that_everybody_can_read(
+    own: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tls_hosts.host(own, "one")
+    files = tls.TLSFiles.of(tls_hosts.settings(folder))
+    assert files is not None
+    tls.warn_about(files)
+    assert caplog.records == []
+    files.key.chmod(0o644)
+    tls.warn_about(files)
+    assert f"everybody can read the private key {files.key}" in caplog.text
+
+
+def test_refusals_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    refusals = Refusals("the client")
+    for port in range(3):
+        for host in ("10.8.0.1", "10.8.0.2"):
+            for reason in ("it has no TLS", "it is silent"):
+                refusals.log(host, port, reason)
+    assert len(caplog.records) == 4
+    assert "TLS with the client at 10.8.0.2:0 failed: it is silent" in caplog.text
 
 
 @contextmanager

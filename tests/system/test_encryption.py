@@ -245,6 +245,7 @@ def test_commands_and_several_addresses(site: Site) -> None:
     answer = ask(site.replica)
     assert answer.following == "connected"
     assert answer.certificate_expires == certificate_expiry(site.two / "cert.pem")
+    assert "ConnectionResetError" not in site.replica.text(), "a line at every question"
 
 
 @pytest.mark.browser
