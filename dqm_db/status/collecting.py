@@ -95,8 +95,8 @@ async def ask_servers(servers: Servers) -> tuple[ServerStatus, ...]:
     if primary is None or primary.answer is None:
         return tuple(found)
     had = primary.answer.last_transaction
-    end = time.monotonic() + ON_ITS_WAY
-    while (behind := _behind(found, had)) and time.monotonic() < end:
+    began = time.monotonic()
+    while (behind := _behind(found, had)) and time.monotonic() < began + ON_ITS_WAY:
         await asyncio.sleep(AGAIN)
         again = await asyncio.gather(*(ask(servers.addresses[number]) for number in behind))
         for number, server in zip(behind, again, strict=True):
@@ -106,7 +106,9 @@ async def ask_servers(servers: Servers) -> tuple[ServerStatus, ...]:
         where = Address.parse(primary.address, "primary")
         tids = set(behind.values())
         missing = await asyncio.to_thread(bytes_after, where, tids, servers.patience, servers.tls)
-    return tuple(with_lag(server, primary.answer, missing) for server in found)
+    clock = primary.answer.now
+    now = time.time() if clock is None else clock + time.monotonic() - began
+    return tuple(with_lag(server, primary.answer, now, missing) for server in found)
 
 
 def _behind(found: Sequence[ServerStatus], had: bytes) -> dict[int, bytes]:
@@ -149,11 +151,15 @@ def primary_of(found: Sequence[ServerStatus]) -> ServerStatus | None:
 
 
 def with_lag(
-    server: ServerStatus, primary: ServerAnswer, missing: Mapping[bytes, int] = NOTHING_KNOWN
+    server: ServerStatus,
+    primary: ServerAnswer,
+    now: float,
+    missing: Mapping[bytes, int] = NOTHING_KNOWN,
 ) -> ServerStatus:
     """*server* with how far it is behind what *primary* had when it was asked.
 
-    What follows its last transaction on the primary is taken from *missing* if it is there.
+    *now* is a Unix time by the clock of the primary, as transactions have them. What follows its
+    last transaction on the primary is taken from *missing* if it is there.
 
     How long something has been missing is not known to who asks but once. The age of the last
     transaction that is there is the most that it can be.
@@ -163,7 +169,6 @@ def with_lag(
         return server
     if answer.last_transaction >= primary.last_transaction:
         return replace(server, lag_seconds=0.0, lag_bytes=0)
-    now = primary.now or time.time()
     has = server.transaction_time
     lacks = transaction_time(primary.last_transaction)
     since = lacks if has is None else has  # an empty replica lacks everything

@@ -1,0 +1,112 @@
+"""Collecting how the system is, again and again, in a dashboard process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from fake_database import SETTINGS, until
+
+from dqm_app import system_watch
+from dqm_app.system_watch import SystemWatch
+from dqm_db.errors import DatabaseUnavailable, NoDataYet
+from dqm_db.operations import OperationName
+from dqm_db.status.collecting import NO_SERVERS, Servers
+from dqm_db.status.model import DatabaseFacts, Level, ServerStatus
+
+FACTS = DatabaseFacts(quarantined=3)
+
+
+def watching(
+    scenario: Callable[[SystemWatch], Awaitable[None]],
+    facts: DatabaseFacts | Exception = FACTS,
+    started: asyncio.Event | None = None,
+) -> None:
+    """Run *scenario* with a watch that reads *facts*, or fails to."""
+
+    async def read(_loader: object) -> DatabaseFacts:
+        if isinstance(facts, Exception):
+            raise facts
+        return facts
+
+    async def has_started() -> None:
+        if started is not None:
+            await started.wait()
+
+    async def run() -> None:
+        watch = SystemWatch(SETTINGS, NO_SERVERS, read, has_started)
+        watch.start()
+        try:
+            await scenario(watch)
+        finally:
+            watch.close()
+
+    asyncio.run(run())
+
+
+def test_it_is_collected_again_and_again_and_listeners_are_told(monkeypatch):
+    monkeypatch.setattr(system_watch, "COLLECT_SECONDS", 0.01)
+    told = []
+
+    async def scenario(watch: SystemWatch) -> None:
+        stop = watch.listen(lambda: told.append(watch.status))
+        await until(lambda: len(told) >= 3)
+        stop()
+        stop()
+        before, status = len(told), watch.status
+        await until(lambda: watch.status is not status)
+        assert len(told) == before
+
+    watching(scenario)
+    assert all(status.database == FACTS for status in told)
+    assert len({status.at for status in told}) == len(told)
+
+
+def test_nothing_is_said_before_the_database_had_time_to_answer():
+    started = asyncio.Event()
+
+    async def scenario(watch: SystemWatch) -> None:
+        await asyncio.sleep(0.05)
+        assert watch.status is None
+        started.set()
+        await until(lambda: watch.status is not None)
+
+    watching(scenario, started=started)
+
+
+@pytest.mark.parametrize(
+    ("facts", "level", "error"),
+    [
+        (DatabaseUnavailable("it is down"), Level.CRITICAL, "it is down"),
+        (NoDataYet("nothing"), Level.WARNING, ""),
+    ],
+)
+def test_a_database_that_cannot_be_read_is_part_of_the_status(facts, level, error):
+    async def scenario(watch: SystemWatch) -> None:
+        await until(lambda: watch.status is not None)
+        assert watch.status is not None
+        assert (watch.status.level, watch.status.database_error) == (level, error)
+        keys = {item.key for item in watch.status.items if item.level is level}
+        assert keys == ({"database"} if error else {str(OperationName.BACKUP)})
+
+    watching(scenario, facts)
+
+
+def test_a_collection_that_fails_is_not_the_last_one(monkeypatch, caplog):
+    monkeypatch.setattr(system_watch, "COLLECT_SECONDS", 0.01)
+    calls = []
+
+    async def ask(_servers: Servers) -> tuple[ServerStatus, ...]:
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("a bug")
+        return ()
+
+    monkeypatch.setattr(system_watch, "ask_servers", ask)
+
+    async def scenario(watch: SystemWatch) -> None:
+        await until(lambda: watch.status is not None)
+
+    watching(scenario)
+    assert "a bug" in caplog.text and len(calls) >= 2
