@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
+import shlex
 import ssl
 import stat
 from pathlib import Path
@@ -244,6 +246,23 @@ def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "give a PATH, or set DQM_TLS_CERT" in str(run("show").exception)
     monkeypatch.setenv("DQM_TLS_CERT", str(ca / "hosts" / "one.example.org" / "cert.pem"))
     assert run("show").stdout.splitlines() == shown.stdout.splitlines()[2:]
+
+
+def test_the_documented_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "replication.md").read_text()
+    [block] = [text for text in re.findall(r"^```console\n(.*?)^```", page, re.M | re.S) if
+               "dqm certs" in text]  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    for line in block.splitlines():
+        words = shlex.split(line.removeprefix("$ dqm certs "))
+        done = CliRunner().invoke(certs, words)
+        assert done.exit_code == 0, done.output
+    hosts = tmp_path / "dqm-ca" / "hosts"
+    copied = hosts / "replica.example.org"
+    for variable in ("CA", "CERT", "KEY"):
+        [name] = re.findall(rf"export DQM_TLS_{variable}=/etc/nectarcam-dqm/(\S+)", page)
+        assert (copied / name).exists()
+    handshake(hosts / "primary.example.org", copied, "10.8.0.1")
 
 
 def test_what_another_tool_made_is_shown(tmp_path: Path) -> None:
