@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
+import signal
 import subprocess
-import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +19,7 @@ from synthetic_runs import a_run
 from ZODB.TimeStamp import TimeStamp
 
 from dqm_db.content import Original
+from dqm_db.errors import DatabaseUnavailable
 from dqm_db.operations import OperationName
 from dqm_db.peers import ask_servers
 from dqm_db.replication.addresses import Address
@@ -61,15 +66,30 @@ class Pair:
             for run in runs:
                 writer.delete_run(CAMERA, run)
 
-    def pack(self, *arguments: str, servers: bool = True) -> subprocess.CompletedProcess[str]:
-        named = ["--servers", ",".join(map(str, self.addresses))] if servers else []
+    def dqm(self, *words: str) -> subprocess.CompletedProcess[str]:
+        own = {"DQM_DB_URL": self.primary.url, "DQM_LOCK_DIR": str(self.folder / "locks")}
         return subprocess.run(
-            [sys.executable, "-m", "dqm", "pack", "--db", self.primary.url, *named, *arguments],
-            env=self.primary.environment | {"DQM_LOCK_DIR": str(self.folder / "locks")},
+            [COMMANDS / "dqm", *words],
+            env=self.primary.environment | own | {"DQM_STATE_DIR": str(self.folder / "state")},
             capture_output=True,
             text=True,
             check=False,
         )
+
+    def pack(self, *arguments: str, servers: bool = True) -> subprocess.CompletedProcess[str]:
+        named = ["--servers", ",".join(map(str, self.addresses))] if servers else []
+        return self.dqm("pack", *named, *arguments)
+
+    def start_pack(self) -> threading.Thread:
+        """Pack the primary in a thread, whether or not that comes to an end."""
+
+        def work() -> None:
+            with contextlib.suppress(DatabaseUnavailable), open_database(self.settings) as database:
+                database.pack(time.time())
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        return thread
 
     def pack_to(self, until: float, *servers: Address) -> None:
         """As the command, at a time of which it knows days only."""
@@ -190,6 +210,44 @@ def test_a_replica_that_is_down(pair: Pair) -> None:
     pair.replica.start()
     pair.replica.wait_for_log("refused by the primary")
     assert list(everything(pair.primary)) == [2, 4]
+
+
+@pytest.mark.parametrize("trials", [4, pytest.param(60, marks=pytest.mark.soak)])
+def test_a_server_that_ends_while_it_packs(pair: Pair, trials: int) -> None:
+    """By kill -9 and by SIGTERM, which does not wait: whatever it leaves, nothing is lost."""
+    primary, replica = pair.primary, pair.replica
+    points = random.Random(trials)
+    kept = list(range(1, 13))
+    pair.store(*kept)
+    took = 0.0
+    for trial in range(trials):
+        doomed = range(100 * trial + 100, 100 * trial + 104)
+        pair.store(*doomed)
+        pair.delete(*doomed)
+        replica.wait_for(primary)
+        before = everything(primary)
+        packer = pair.start_pack()
+        if not took:  # undisturbed, to see how long it takes
+            started = time.monotonic()
+            packer.join(60)
+            took = time.monotonic() - started
+            continue
+        time.sleep(points.uniform(0, took))
+        primary.send(signal.SIGKILL if trial % 2 else signal.SIGTERM)
+        primary.wait()
+        packer.join(60)
+        primary.start()
+        assert everything(primary) == before
+        replica.wait_for(primary)
+    pair.store(99)
+    pair.pack("--days", "0")
+    assert sorted(everything(primary)) == [*kept, 99]
+    assert everything(primary) == everything(replica)
+    assert len(blobs(primary)) == len(blobs(replica)) == len(kept) + 1
+    left = [path for path in primary.data_dir.rglob("*") if path.suffix in (".old", ".pack")]
+    assert left == []
+    verified = pair.dqm("verify", "--servers", ",".join(map(str, pair.addresses)))
+    assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
 def test_no_pack_while_a_backup_is_made(pair: Pair) -> None:
