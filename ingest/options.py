@@ -24,10 +24,10 @@ Exit codes:
    69  the database or the source does not answer, or holds nothing yet
    73  a file cannot be written, or would be overwritten (get)
    74  the server, or a disk, could not take what was to be written
-   75  another command is writing
+   75  another command is writing, or a backup is being made (pack)
    77  a write was asked of a replica, or the source wants credentials
    78  a setting has no usable value
-  130  stopped by Ctrl-C (ingest, reparse, recheck, import-legacy, rebuild-trends)
+  130  stopped by Ctrl-C (ingest, reparse, recheck, import-legacy, rebuild-trends, pack)
   143  stopped by SIGTERM (the same)
 """
 
