@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import socket
@@ -13,10 +14,11 @@ from pathlib import Path
 import click
 
 from dqm_db.errors import ConfigurationError, DatabaseUnavailable, DQMError
-from dqm_db.peers import ask_servers, configured_servers, is_serving_primary
+from dqm_db.peers import configured_servers, is_serving_primary
 from dqm_db.replication.addresses import Address
-from dqm_db.server_answers import ServerAnswer
-from dqm_db.settings import DatabaseSettings, VerificationSettings, load
+from dqm_db.server_answers import ServerAnswer, ask_status
+from dqm_db.settings import DatabaseSettings, SystemSettings, VerificationSettings, load
+from dqm_db.tls import client_context
 from dqm_db.urls import shown, zeo_addresses
 from dqm_db.verification.comparing import Progress, Verification, compare
 from dqm_db.verification.pairs import Verified
@@ -107,8 +109,7 @@ def _verify_servers(
 ) -> Report:
     from dqm_db.verification.servers import ServerSide
 
-    answers = ask_servers(addresses, settings.db_patience)
-    silent = {str(one): "it does not answer" for one in addresses if one not in answers}
+    answers, silent = _ask(addresses, settings)
     ordered = sorted(answers, key=lambda one: _rank(answers[one]))
     with contextlib.ExitStack() as opened:
         sides = []
@@ -119,8 +120,7 @@ def _verify_servers(
                 silent[str(address)] = str(error)
         sides.reverse()
         if len(sides) < 2:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in silent.items())
-            raise DatabaseUnavailable(f"nothing to compare, as servers do not answer: {reasons}")
+            raise DatabaseUnavailable(f"nothing to compare: {'; '.join(silent.values())}")
         by_name = {str(address): answer for address, answer in answers.items()}
         reference, *others = (side.name for side in sides)
         memory = Memory(load(VerificationSettings).state_dir)
@@ -135,6 +135,28 @@ def _verify_servers(
             report.describe()
     _remember(memory, outcome)
     return report
+
+
+def _ask(
+    addresses: Sequence[Address], settings: DatabaseSettings
+) -> tuple[dict[Address, ServerAnswer], dict[str, str]]:
+    """What servers say of themselves, and why the others do not."""
+    tls = client_context(load(SystemSettings))
+
+    async def ask(address: Address) -> ServerAnswer | str:
+        try:
+            return await ask_status(*address, settings.db_patience, tls)
+        except DatabaseUnavailable as error:
+            return str(error)
+
+    async def ask_all() -> list[ServerAnswer | str]:
+        return await asyncio.gather(*map(ask, addresses))
+
+    said = dict(zip(addresses, asyncio.run(ask_all()), strict=True))
+    return (
+        {one: answer for one, answer in said.items() if not isinstance(answer, str)},
+        {str(one): answer for one, answer in said.items() if isinstance(answer, str)},
+    )
 
 
 def _rank(answer: ServerAnswer) -> tuple[bool, int]:

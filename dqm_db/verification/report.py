@@ -109,8 +109,8 @@ class Report:
                 yield f"  {read.error}"
         for pair in self.verification.pairs:
             yield from self._pair(pair)
-        for name, reason in self.all_silent.items():
-            yield f"no answer of {name}: {reason}"
+        for reason in self.all_silent.values():
+            yield f"no answer: {reason}"
         yield f"{self.summary()} ({self._speed()})"
 
     def _pair(self, pair: Pair) -> Iterator[str]:

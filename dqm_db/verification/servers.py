@@ -16,7 +16,7 @@ from dqm_db.replication.addresses import Address
 from dqm_db.settings import DatabaseSettings, SystemSettings, load
 from dqm_db.tls import client_context
 from dqm_db.verification.sides import before
-from dqm_db.volume.digest_wire import from_plain
+from dqm_db.volume.digest_wire import from_plain, of_bytes
 from dqm_db.volume.digests import TransactionDigest
 from dqm_db.volume.errors import DamagedData
 from dqm_db.volume.transactions import NO_TRANSACTION
@@ -106,11 +106,18 @@ class ServerSide:
 
     def current(self, oids: Sequence[bytes]) -> Sequence[bytes]:
         """See `Side`."""
-        return [bytes(tid) for tid in self._call("dqm_current", list(oids))]
+        return self._ids("dqm_current", oids)
 
     def reachable(self, oids: Sequence[bytes]) -> Collection[bytes]:
         """See `Side`."""
-        return {bytes(oid) for oid in self._call("dqm_reachable", list(oids))}
+        return set(self._ids("dqm_reachable", oids))
+
+    def _ids(self, method: str, oids: Sequence[bytes]) -> list[bytes]:
+        answer = self._call(method, list(oids))
+        try:
+            return [of_bytes(one) for one in answer]
+        except (TypeError, ValueError) as error:
+            raise self._misunderstood(error) from error
 
     def _piece(self, after: bytes, detailed_until: bytes, size: int = PIECE_BYTES) -> _Piece:
         answer = self._call("dqm_digests", after, size, detailed_until)
@@ -120,12 +127,15 @@ class ServerSide:
                 [from_plain(one) for one in answer["transactions"]],
                 bool(answer["complete"]),
                 None if broken is None else str(broken),
-                bytes(answer["packed_until"]),
+                of_bytes(answer["packed_until"], 8),
             )
         except (KeyError, TypeError, ValueError) as error:
-            raise DatabaseUnavailable(
-                f"{self.name} answers in another form ({error}): use the same release on all hosts"
-            ) from error
+            raise self._misunderstood(error) from error
+
+    def _misunderstood(self, error: Exception) -> DatabaseUnavailable:
+        return DatabaseUnavailable(
+            f"{self.name} answers in another form ({error}): use the same release on all hosts"
+        )
 
     def _call(self, method: str, *arguments: Any) -> Any:
         with self._answering():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dqm_db.volume.digests import Detail, TransactionDigest
-from dqm_db.volume.record_digests import RecordDigest
+from dqm_db.volume.record_digests import DIGEST_BYTES, RecordDigest
 
 
 def to_plain(found: TransactionDigest) -> list[Any]:
@@ -38,18 +38,31 @@ def from_plain(plain: Any) -> TransactionDigest:
         if told is not None:
             metadata, description, listed = told
             detail = Detail(
-                bytes(metadata),
-                bytes(description),
-                tuple(RecordDigest(bytes(oid), bytes(own)) for oid, own in listed),
+                of_bytes(metadata, DIGEST_BYTES),
+                of_bytes(description),
+                tuple(RecordDigest(of_bytes(oid, 8), of_bytes(own)) for oid, own in listed),
             )
         return TransactionDigest(
-            bytes(tid),
-            bytes(digest),
-            int(records),
-            int(size),
+            of_bytes(tid, 8),
+            of_bytes(digest, DIGEST_BYTES),
+            _count(records),
+            _count(size),
             bool(packed),
             tuple(map(str, faults)),
             detail,
         )
     except (TypeError, ValueError) as error:
         raise ValueError(f"no digest of a transaction ({error})") from error
+
+
+def of_bytes(value: object, length: int | None = None) -> bytes:
+    """*value* if it is bytes, as many as *length* says; else ValueError."""
+    if not isinstance(value, bytes) or length not in (None, len(value)):
+        raise ValueError(f"{value!r:.40} where bytes should be")
+    return value
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r:.40} where a number should be")
+    return value

@@ -16,6 +16,7 @@ import transaction
 import ZODB
 from persistent.mapping import PersistentMapping
 from processes import COMMANDS, LOOPBACK, DatabaseServer, eventually, free_port
+from ZEO.Exceptions import ServerException
 from ZODB.blob import Blob
 
 from dqm_db.operations import OperationName
@@ -279,3 +280,28 @@ def test_digests_do_not_keep_a_writer_waiting_for_the_end(own: System) -> None:
     process.stdout.close()
     own.in_sync()
     eventually(lambda: own.verify().returncode == 0, "all is the same in the end")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (10**15, 1, bytes(8)),
+        ("12345678", 1, bytes(8)),
+        (bytes(7), 1, bytes(8)),
+        (bytes(8), "many", bytes(8)),
+        (bytes(8), 1, None),
+        (bytes(8),),
+    ],
+)
+def test_nonsense_gets_an_error(shared: System, arguments: tuple[Any, ...]) -> None:
+    storage = shared.primary.client()
+    try:
+        with pytest.raises((TypeError, ValueError, ServerException)):
+            storage._call("dqm_digests", *arguments)
+        answer = storage._call("dqm_digests", bytes(8), -5, bytes(8))
+        assert len(answer["transactions"]) == 1
+        assert storage._call("dqm_bytes_after", storage.lastTransaction()) == 0
+        size = shared.primary.data_file.stat().st_size
+        assert storage._call("dqm_bytes_after", bytes(8)) == size - 4
+    finally:
+        storage.close()
