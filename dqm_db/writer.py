@@ -47,6 +47,7 @@ from dqm_db.settings import CheckSettings, DatabaseSettings, load
 from dqm_db.storage import Database, checked_root, open_database
 from dqm_db.urls import identities, shown
 from dqm_db.volume.fence import FENCE_KEY
+from dqm_db.zeo_client import why
 
 LOG = logging.getLogger(__name__)
 
@@ -326,7 +327,7 @@ class Writer:
                 raise ReadOnlyDatabase(_replica(self.database.settings)) from error
             except (ServerException, StorageError, OSError) as error:
                 raise WriteFailed(
-                    f"could not {note}: {error}; nothing of it was stored; "
+                    f"could not {note}: {why(error)}; nothing of it was stored; "
                     "look at the server's log and its disk"
                 ) from error
         raise AssertionError("unreachable")

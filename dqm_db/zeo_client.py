@@ -6,7 +6,13 @@ servers under load to see that they still do what is expected.
 
 from __future__ import annotations
 
+import errno
+
 from ZEO.ClientStorage import ClientStorage
+from ZEO.Exceptions import ServerException
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""Numbers of errors of a disk, or of a limit, that is full."""
 
 
 class Client(ClientStorage):  # type: ignore[misc, unused-ignore]
@@ -34,3 +40,14 @@ class Client(ClientStorage):  # type: ignore[misc, unused-ignore]
             self._oids: list[bytes] = []
         oid: bytes = super().new_oid()
         return oid
+
+
+def why(error: Exception) -> str:
+    """What went wrong, for people; an error that a server sent comes as a name and arguments."""
+    if not isinstance(error, ServerException):
+        return str(error)
+    name, arguments = (*error.args, "", ())[:2]
+    text = " ".join(map(str, arguments)) or str(name)
+    if str(name).endswith("OSError") and arguments and arguments[0] in FULL:
+        return f"the disk of the server is full ({' '.join(map(str, arguments[1:]))})"
+    return text

@@ -19,7 +19,8 @@ import zc.zrs.secondary
 import ZODB.blob
 from ZODB.Connection import TransactionMetaData
 
-from dqm_db.replication import primary, secondary, wire
+from dqm_db.replication import primary, wire
+from dqm_db.replication.receiving import write_all
 
 
 class Condition(threading.Condition):
@@ -87,4 +88,4 @@ def install() -> None:
     zc.zrs.secondary.cPickle = SimpleNamespace(loads=wire.load_control)
     zc.zrs.secondary.Transaction = transaction_metadata
     # The blocks of a blob are written whole, or the disk is said to be full.
-    zc.zrs.secondary.os = SimpleNamespace(write=secondary.write_all, close=os.close)
+    zc.zrs.secondary.os = SimpleNamespace(write=write_all, close=os.close)

@@ -309,15 +309,3 @@ def remove_partial_blobs(storage: Any) -> None:
     directory = Path(storage.temporaryDirectory())
     for partial in directory.glob("secondary*blob"):
         partial.unlink(missing_ok=True)
-
-
-def write_all(file: int, data: bytes) -> int:
-    """Write all of *data*, in place of ``os.write``; raises OSError when the disk is full.
-
-    ``os.write`` first writes what still fits and only says how much that was, which zc.zrs does
-    not look at: a blob that ended there would be cut short without a word.
-    """
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(file, rest) :]
-    return len(data)

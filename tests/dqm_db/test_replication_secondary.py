@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +11,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
 from dqm_db.replication.addresses import Address
-from dqm_db.replication.secondary import REFUSED_DELAY, Factory, write_all
+from dqm_db.replication.secondary import REFUSED_DELAY, Factory
 
 
 class Delays:
@@ -110,33 +106,3 @@ def test_each_trouble_is_logged_once(factory: Factory, caplog: pytest.LogCapture
         "the disk is full; trying every 2 s",
         "following the primary at 127.0.0.1:5000 again",
     ]
-
-
-def test_a_block_that_does_not_fit_is_an_error(tmp_path: Path) -> None:
-    """Up to its limit, a file takes a part of what is written, as a full disk does."""
-    code = f"""
-import os, resource
-from dqm_db.replication.secondary import write_all
-resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
-file = os.open({str(tmp_path / "blob")!r}, os.O_WRONLY | os.O_CREAT)
-assert write_all(file, bytes(60)) == 60
-try:
-    write_all(file, bytes(60))
-except OSError:
-    print("an error")
-"""
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
-    assert (ended.stdout, ended.stderr) == ("an error\n", "")
-    assert (tmp_path / "blob").stat().st_size == 100
-
-
-def test_pieces_are_written_whole(tmp_path: Path) -> None:
-    reading, writing = os.pipe()  # takes a part only, once it is nearly full
-    with (tmp_path / "copy").open("wb") as copy:
-        child = subprocess.Popen(["cat"], stdin=reading, stdout=copy)
-        os.close(reading)
-        data = bytes(range(256)) * 4000
-        assert write_all(writing, data) == len(data)
-        os.close(writing)
-        assert child.wait(60) == 0
-    assert (tmp_path / "copy").read_bytes() == data
