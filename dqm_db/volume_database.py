@@ -171,11 +171,22 @@ def _stored(camera: str, run: int, sha256: str, runs: IOBTree) -> StoredRun:
     try:
         with _reading(f"{camera} run {run}"):
             record = runs[run]
-            provenance = unpack_header(record.header).provenance
+            provenance = _checked(unpack_header(record.header).provenance)
             media = None if record.original is None else str(record.original.media)
     except DQMError:  # said of this run when it is fetched; the others can be read
         return StoredRun(camera, run, sha256, None, "tar")
     return StoredRun(camera, run, sha256 or provenance.results_sha256, provenance, media)
+
+
+def _checked(provenance: Provenance) -> Provenance:
+    """*provenance* when its numbers are some, since they decide what is fetched."""
+    numbers = (provenance.source_size, provenance.source_adler32, provenance.results_size)
+    modified = provenance.source_modified
+    if not all(isinstance(number, int) for number in numbers) or not (
+        modified is None or isinstance(modified, int | float)
+    ):
+        raise DamagedDatabase("its provenance is none of this system's")
+    return provenance
 
 
 @contextlib.contextmanager

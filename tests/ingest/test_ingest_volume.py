@@ -8,7 +8,9 @@ import pickle
 import shutil
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import transaction
@@ -22,6 +24,7 @@ from ZODB.FileStorage import FileStorage
 from ZODB.utils import z64
 
 from dqm_db.errors import DatabaseUnavailable, ForeignDatabase
+from dqm_db.records import pack_header, unpack_header
 from dqm_db.settings import DatabaseSettings, load
 from dqm_db.storage import Database, checked_root, open_database
 from dqm_db.volume_database import open_volume
@@ -193,6 +196,22 @@ def test_a_blob_that_is_missing(volume: Path, tmp_path: Path) -> None:
     opened = open_url(f"volume:{volume}")
     with pytest.raises(NotFound, match="blob storage is incomplete"):
         opened.fetch(opened.list(opened.root).files[0], tmp_path / "target")
+    opened.close()
+
+
+def test_a_provenance_that_is_none(volume: Path) -> None:
+    with open_writer(settings_of(volume)) as writer:
+        manager = transaction.TransactionManager(explicit=True)
+        with writer.database.connection(manager) as connection:
+            run = checked_root(connection, "").cameras[CAMERA].runs[1]
+            header = unpack_header(run.header)
+            wrong: Any = {"source_size": "many", "source_adler32": None}
+            provenance = replace(header.provenance, **wrong)
+            run.header = pack_header(replace(header, provenance=provenance))
+            manager.commit()
+    opened = open_url(f"volume:{volume}")
+    first = opened.list(opened.root).files[0]
+    assert (first.size, first.adler32, first.modified) == (None, None, None)
     opened.close()
 
 
