@@ -16,16 +16,15 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cryptography import x509
 from zc.zrs.primary import Primary
 from zc.zrs.secondary import Secondary
 from ZODB.FileStorage import FileStorage
 
+from dqm_db.certificates import certificate_expiry
 from dqm_db.replication.addresses import Address
 from dqm_db.replication.identity import identity_of
 from dqm_db.settings import SystemSettings, load
@@ -216,10 +215,7 @@ class ServerState:
 def certificate_expires() -> float | None:
     """When the certificate of this host ends, in Unix seconds; None without TLS."""
     path = load(SystemSettings).tls_cert
-    if path is None:
-        return None
-    certificate = x509.load_pem_x509_certificate(path.read_bytes())
-    return certificate.not_valid_after_utc.astimezone(UTC).timestamp()
+    return None if path is None else certificate_expiry(path)
 
 
 def _layer(storage: Any, kind: type) -> Any:
