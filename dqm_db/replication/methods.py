@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
 import ZEO.StorageServer
 
+from dqm_db.replication.receiving import Receiver
 from dqm_db.replication.server_state import ServerState
 from dqm_db.replication.serving_digests import ServedDigests
 from dqm_db.replication.serving_pack import pack_served
 from dqm_db.replication.tls_acceptor import Acceptor
 
 STOCK_SERVER = ZEO.StorageServer.StorageServer
-STOCK_HANDLER = ZEO.StorageServer.ZEOStorage
-
 
 OURS = frozenset({"dqm_digests", "dqm_bytes_after", "dqm_current", "dqm_reachable"})
 """Names of what clients may call beside ZEO's methods."""
 
 
-class ClientHandler(STOCK_HANDLER):  # type: ignore[misc, valid-type]
+class ClientHandler(Receiver):
     """What one client can ask for."""
 
     _served: ServedDigests | None = None
@@ -57,7 +57,10 @@ class ClientHandler(STOCK_HANDLER):  # type: ignore[misc, valid-type]
         return self._in_thread("reachable", [_eight(oid) for oid in oids])
 
     def _in_thread(self, name: str, *args: Any) -> Any:
-        return ZEO.StorageServer.run_in_thread(getattr(self._served, name), *args)
+        thread = ZEO.StorageServer.SlowMethodThread(getattr(self._served, name), args)
+        thread.daemon = True  # whoever stops the server does not wait for it
+        thread.start()
+        return thread.delay
 
     def getInvalidations(self, tid: bytes) -> Any:  # noqa: N802 (ZEO's name)
         """What a client that comes back has to forget; None, which is everything.
@@ -71,6 +74,20 @@ class ClientHandler(STOCK_HANDLER):  # type: ignore[misc, valid-type]
         if not any(known == tid for known, _ in list(queue)):
             return None
         return super().getInvalidations(tid)
+
+    def pack(self, until: float, wait: bool = True) -> Any:
+        """Pack in a thread that ends with the server, as if that had been killed.
+
+        Stock ZEO's goes on when the server has released the lock of its file, and replaces the
+        file when another server may have it open already.
+        """
+        if not wait:
+            threading.Thread(target=self._pack_impl, args=(until,), daemon=True).start()
+            return None
+        thread = ZEO.StorageServer.SlowMethodThread(self._pack_impl, (until,))
+        thread.daemon = True
+        thread.start()
+        return thread.delay
 
     def _pack_impl(self, time_: float) -> dict[str, float] | None:
         """Pack, and tell the client what it has gained: stock ZEO tells nothing."""
