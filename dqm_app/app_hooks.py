@@ -12,15 +12,18 @@ from typing import Any
 from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import EMPTY_LAYOUT
 
-from dqm_app.page import give_service, service_of
+from dqm_app.metrics_folder import MetricsFolder
+from dqm_app.process_parts import give_metrics, give_service, service_of
 from dqm_app.processes import stop_with_parent
 from dqm_app.routes import add_routes
 from dqm_app.service import Service
 from dqm_app.settings import DashboardSettings
+from dqm_app.system_page import SystemPage
 from dqm_db.settings import load
 from dqm_db.status.collecting import Servers
 from dqm_db.storage import open_database
 
+METRICS = MetricsFolder.make()
 add_routes()
 silence(EMPTY_LAYOUT, True)  # views are put into their containers when they are first looked at
 STARTED_IN = os.getpid()  # the process that forks, if there are several
@@ -31,12 +34,21 @@ SERVERS = Servers.of(DATABASE, DASHBOARD)
 
 def on_server_loaded(server_context: Any) -> None:
     """Start what all sessions of this process share; runs after the fork, on the event loop."""
-    service = Service(DASHBOARD, lambda: open_database(DATABASE, must_answer=False), SERVERS)
+    from dqm_app.metrics import Metrics, ProcessMeters  # it looks for the files of the process
+
+    service = Service(
+        DASHBOARD,
+        lambda: open_database(DATABASE, must_answer=False),
+        SERVERS,
+        ProcessMeters(METRICS),
+        SystemPage.of(DATABASE),
+    )
     # Bokeh collects garbage whenever a session ends: not among the modules and classes again
     gc.collect()
     gc.freeze()
     service.start()
     give_service(server_context, service)
+    give_metrics(server_context, Metrics(service, METRICS))
     if os.getpid() != STARTED_IN:
         stop_with_parent(STARTED_IN)
 
@@ -49,3 +61,5 @@ def on_session_destroyed(session_context: Any) -> None:
 def on_server_unloaded(server_context: Any) -> None:
     """Close the database."""
     service_of(server_context).close()
+    if os.getpid() != STARTED_IN and os.getppid() != STARTED_IN:
+        METRICS.remove()  # the parent, who would, is gone

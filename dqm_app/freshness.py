@@ -18,6 +18,7 @@ from typing import Any
 
 from dqm_app.pulls import PullState
 from dqm_app.settings import DashboardSettings
+from dqm_app.system_page import Alarm
 from dqm_db.errors import DatabaseUnavailable
 from dqm_db.server_answers import ask_last_transaction, transaction_time
 from dqm_db.settings import SystemSettings, load
@@ -91,16 +92,20 @@ class Freshness:
     pulls : PullState
     replica : ReplicaState or None
         None until something is known.
+    alarm : Alarm or None
+        What is critical in the system.
     """
 
     pulls: PullState
     replica: ReplicaState | None
+    alarm: Alarm | None = None
 
     def sign(self, pull_stale: float, now: float) -> dict[str, Any]:
         """``Page.freshness``; *pull_stale* is the age in seconds from which a pull is too old."""
         return {
             "pull": self.pulls.sign(pull_stale),
             "replica": None if self.replica is None else self.replica.sign(),
+            "alarm": None if self.alarm is None else self.alarm.sign(),
             "now": now,
         }
 

@@ -10,8 +10,8 @@ from bokeh.document import Document
 from bokeh.server.views.static_handler import StaticHandler
 
 from dqm_app.assets import addresses
+from dqm_app.process_parts import service_of
 from dqm_app.routes import ASSETS
-from dqm_app.service import Service
 from dqm_app.session import Session
 from dqm_app.theme import themes
 from dqm_app.verdicts import words
@@ -44,15 +44,18 @@ SCRIPTS_OF_VIEWS: Mapping[str, frozenset[str]] = MappingProxyType(
             f"runs_{part}.js"
             for part in ("table", "rows", "filter", "controls", "grid", "gaps", "calendar")
         ),
+        "system": frozenset(
+            {"system.js"}
+            | {f"system_{part}.js" for part in ("ages", "flow", "lists", "server", "signs")}
+        ),
     }
 )
 """What views without figures need instead; the table in static/views.js says the same."""
 STYLE_OF_PLOTS = "plots.css"
 STYLE_OF_VIEWS: Mapping[str, str] = MappingProxyType(
-    {"overview": "overview.css", "runs": "runs_table.css"}
+    {"overview": "overview.css", "runs": "runs_table.css", "system": "system.css"}
 )
 """Style sheets likewise; all others are those of every page."""
-_SERVICE = "dqm_service"
 
 
 def open_page(document: Document) -> None:
@@ -67,16 +70,6 @@ def open_page(document: Document) -> None:
     )
     Session(document, service_of(context.server_context))
     document.template_variables.update(_variables(context.request))
-
-
-def give_service(server_context: Any, service: Service) -> None:
-    """Make *service* the one of this process's server."""
-    setattr(server_context, _SERVICE, service)
-
-
-def service_of(server_context: Any) -> Service:
-    """The service of this process's server."""
-    return getattr(server_context, _SERVICE)
 
 
 def _variables(request: Any) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,10 +13,16 @@ from dqm_app.address import Place
 from dqm_app.service import Service
 from dqm_app.theme import themes
 from dqm_app.views import VIEWS
-from dqm_app.views.base import Ask, NothingToShow
+from dqm_app.views.base import Ask, NothingRead, NothingToShow
 from dqm_db.content import RunHeader
+from dqm_db.errors import DQMError
 from dqm_db.reader import Snapshot
 from dqm_db.records import QuantityEntry
+
+log = logging.getLogger(__name__)
+
+FACTS_SECONDS = 1.0
+"""How long a view that needs nothing of the database waits for the facts of the run beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +63,8 @@ class Shown:
         Which stored version of the run.
     version : hashable
         See `dqm_app.views.base.View.version`.
-    header : RunHeader
+    header : RunHeader or None
+        None: it could not be read, and the view does without.
     quantities : tuple of QuantityEntry
     unavailable : str or None
         Why the view has nothing to show.
@@ -66,10 +75,15 @@ class Shown:
     place: Place
     identity: tuple[Any, ...]
     version: Hashable
-    header: RunHeader
+    header: RunHeader | None
     quantities: tuple[QuantityEntry, ...]
     unavailable: str | None
     deleted: bool
+
+    @property
+    def run(self) -> Hashable:
+        """Equal for two that are of the same stored version of the same run."""
+        return (self.place.camera, self.place.run, self.identity)
 
     @property
     def key(self) -> Hashable:
@@ -112,6 +126,10 @@ class PageReader:
         view = VIEWS[place.view]
         version = view.version(ask)
         run = (place.camera, place.run, identity)
+        if not view.of_database:
+            place = replace(place, quantity=None)
+            facts = await self._facts_if_there(run, place)
+            return Shown(place, identity, version, *facts, None, deleted=False), NothingRead()
         if view.of_run:
             # both from one snapshot: the run may be replaced at any moment
             key: tuple[Hashable, ...] = (*run, place.view, version, place.options)
@@ -133,6 +151,17 @@ class PageReader:
                 self._service.remember((*key, data.quantity), found)
             place = replace(place, quantity=data.quantity)
         return Shown(place, identity, version, header, quantities, unavailable, deleted=False), data
+
+    async def _facts_if_there(
+        self, run: Hashable, place: Place
+    ) -> tuple[RunHeader | None, tuple[QuantityEntry, ...]]:
+        """The facts of the run, for a view that does not wait for the database."""
+        try:
+            async with asyncio.timeout(FACTS_SECONDS):
+                return await self._service.read(run, lambda snapshot: _read_facts(snapshot, place))
+        except (TimeoutError, DQMError) as error:
+            log.info("%s run %d: shown without its facts: %s", place.camera, place.run, error)
+            return None, ()
 
 
 def _read_page(snapshot: Snapshot, place: Place, ask: Ask) -> tuple[Facts, Any]:

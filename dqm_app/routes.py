@@ -12,6 +12,7 @@ import bokeh.server.urls
 from tornado.web import RequestHandler
 
 from dqm_app.assets import AssetHandler, assets
+from dqm_app.health import HEALTH, METRICS, READY, HealthCheck, MetricsPage, ReadyCheck
 
 if TYPE_CHECKING:
     from bokeh.server.tornado import BokehTornado
@@ -54,6 +55,9 @@ def add_routes() -> None:
     known = {pattern[1] for pattern in patterns}
     ours = [
         (ALIVE, Alive),
+        (HEALTH, HealthCheck),
+        (READY, ReadyCheck),
+        (METRICS, MetricsPage),
         (rf"/{ASSETS}/([\w.]+)", AssetHandler),
         *((path, Entrance) for path in ENTRANCES),
     ]

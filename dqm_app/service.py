@@ -8,23 +8,23 @@ loop ever waits for the database. A `Service` must be made after the fork.
 from __future__ import annotations
 
 import asyncio
-import ctypes
-import enum
-import gc
 import logging
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from dqm_app.cache import ByteCache
 from dqm_app.catalogues import Catalogues
+from dqm_app.database_health import Health, State
 from dqm_app.freshness import Freshness, ReplicaWatch
+from dqm_app.memory import trim_memory
+from dqm_app.meters import Meters, NoMeters
 from dqm_app.pulls import PullState, PullWatch
 from dqm_app.run_list import RunListFile
 from dqm_app.settings import DashboardSettings
+from dqm_app.system_page import SystemPage
 from dqm_app.system_watch import SystemWatch
 from dqm_db.errors import DatabaseUnavailable, DQMError, NoDataYet
 from dqm_db.reader import Snapshot
@@ -41,35 +41,6 @@ SLOW_SECONDS = 1.5
 _MISSING = object()
 
 
-class State(enum.StrEnum):
-    """Whether the database can be read."""
-
-    STARTING = "starting"  # asked for, no answer yet
-    OK = "ok"
-    EMPTY = "empty"  # answers, holds nothing yet
-    WAITING = "waiting"  # has been asked for a while and has not answered yet
-    DOWN = "down"  # does not answer
-    FAULT = "fault"  # holds what this release cannot read, or the settings are wrong
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """State of the database as this process sees it.
-
-    Attributes
-    ----------
-    state : State
-    since : float
-        Unix seconds, UTC.
-    text : str
-        What is wrong and what to do; empty when nothing is.
-    """
-
-    state: State
-    since: float
-    text: str = ""
-
-
 class Watcher(Protocol):
     """A session, as the service sees it."""
 
@@ -78,6 +49,9 @@ class Watcher(Protocol):
 
     def status_changed(self) -> None:
         """Only the health or the freshness is new, and nothing needs to be read again."""
+
+    def system_changed(self) -> None:
+        """What is known of the whole system is new."""
 
     def close(self) -> None:
         """The page is gone."""
@@ -94,6 +68,10 @@ class Service:
         server that is down.
     servers : Servers
         All servers of the database; none where it is read without one.
+    meters : Meters
+        Counts sessions and reads; nothing is counted without.
+    system_page : SystemPage
+        What is said of `system`.
 
     Attributes
     ----------
@@ -110,8 +88,11 @@ class Service:
         settings: DashboardSettings,
         open_database: Callable[[], Database],
         servers: Servers = NO_SERVERS,
+        meters: Meters | None = None,
+        system_page: SystemPage | None = None,
     ) -> None:
         self.settings = settings
+        self.system_page = system_page or SystemPage()
         self.run_list = RunListFile(settings.run_list)
         self._health = Health(State.STARTING, time.time())
         self._slow_since: list[float] = []
@@ -119,6 +100,8 @@ class Service:
         self._open_database = open_database
         self._database: Database | None = None
         self._seen: bytes | None = None
+        self._meters = meters or NoMeters()
+        self._sessions: set[str] = set()
         self._cache = ByteCache(settings.cache_bytes)
         self._reading: dict[Hashable, asyncio.Future] = {}
         self._watchers: weakref.WeakValueDictionary[str, Watcher] = weakref.WeakValueDictionary()
@@ -132,7 +115,8 @@ class Service:
         self._replica = ReplicaWatch(
             settings, lambda: self.pulls.pull is not None, self._tell_status
         )
-        self.system = SystemWatch(settings, servers, self._run_aside)
+        self.system = SystemWatch(settings, servers, self._run_aside, self.started)
+        self.system.listen(self._system_collected)
         self._trim_handle: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -167,11 +151,20 @@ class Service:
         """
         self._watchers[name] = watcher
 
+    def page_opened(self, name: str) -> None:
+        """The session *name* has a page; one that was only asked for never gets any."""
+        if name in self._watchers and name not in self._sessions:
+            self._sessions.add(name)
+            self._meters.session_opened()
+
     def session_closed(self, name: str) -> None:
         """The page of a session is gone: stop its work, and soon give memory back to the system."""
         watcher = self._watchers.pop(name, None)
         if watcher is not None:
             watcher.close()
+        if name in self._sessions:
+            self._sessions.remove(name)
+            self._meters.session_closed()
         if self._trim_handle is None:
             loop = asyncio.get_running_loop()
             self._trim_handle = loop.call_later(TRIM_SECONDS, self._trim)
@@ -190,8 +183,13 @@ class Service:
 
     @property
     def freshness(self) -> Freshness:
-        """The last pull, and how far the database is behind the primary, as of a moment ago."""
-        return Freshness(self._pulls.state, self._replica.state)
+        """The last pull, how far the database is behind the primary, and what is critical."""
+        return Freshness(self._pulls.state, self._replica.state, self.system_page.alarm)
+
+    @property
+    def last_transaction(self) -> bytes | None:
+        """Id (8 bytes) of the last transaction that was read; None while nothing can be read."""
+        return self._seen
 
     @property
     def sessions(self) -> int:
@@ -243,6 +241,10 @@ class Service:
         return await self._read(loader)
 
     async def _read(self, loader: Callable[[Snapshot], T]) -> T:
+        with self._meters.reading():
+            return await self._read_in_time(loader)
+
+    async def _read_in_time(self, loader: Callable[[Snapshot], T]) -> T:
         database = self._database
         if database is None:
             raise DatabaseUnavailable(self._health.text or "the database is not open yet")
@@ -316,6 +318,12 @@ class Service:
         for watcher in list(self._watchers.values()):
             watcher.status_changed()
 
+    def _system_collected(self) -> None:
+        if self.system.status is not None and self.system_page.renew(self.system.status):
+            self._tell_status()
+        for watcher in list(self._watchers.values()):
+            watcher.system_changed()
+
     async def _look(self) -> bool:
         """Whether the health or the catalogues changed."""
         try:
@@ -358,6 +366,7 @@ class Service:
         since = self._health.since if state is self._health.state else time.time()
         log.info("database: %s %s", state, text)
         self._health = Health(state, since, text)
+        self.system.hasten()
         self._answered.set()
         if state is State.DOWN:  # nothing that is being read now will come
             now = asyncio.get_running_loop().time()
@@ -384,14 +393,3 @@ def _read(database: Database, loader: Callable[[Snapshot], T]) -> T:
 def _sentence(error: Exception) -> str:
     text = str(error).strip().rstrip(".")
     return f"{text[:1].upper()}{text[1:]}."
-
-
-def trim_memory() -> None:
-    """Give memory back to the system: what cycles hold, and what the C library keeps (glibc).
-
-    The document of a closed session is full of cycles, and a quiet process seldom collects them.
-    """
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

@@ -1,20 +1,4 @@
-"""One browser page: takes its requests, loads what they ask for, keeps its views up to date.
-
-``Page.state``, the answer to a request, is a JSON object::
-
-    seq            the request that it answers
-    address        {key: text}, what the address bar should say
-    message        {"level": "warning"|"error", "text"} or null: what could not be done
-    cameras        [name, …]
-    camera, run    what is shown; null before anything was
-    older, newer   neighbouring runs, the nearest first
-    newest         number of the newest run of the camera; total: how many there are
-    newest_at      when that ended, else started, Unix seconds UTC; newest_verdict: its status
-    header         the facts of the run, see `dqm_app.header`; null before a run was shown
-    verdict        status of the run, see `dqm_app.verdicts`; null when it was not judged
-    view           name of the view in front; quantity: what it shows
-    unavailable    why the view has nothing to show, or null
-"""
+"""One browser page: takes its requests, loads what they ask for, keeps its views up to date."""
 
 from __future__ import annotations
 
@@ -32,22 +16,22 @@ from dqm_app.address import Address, Place, ViewKeys, resolve
 from dqm_app.bridge import Page, Request
 from dqm_app.catalogues import CameraRuns
 from dqm_app.freshness import Freshness
-from dqm_app.header import facts
 from dqm_app.newest import NewestOnly
+from dqm_app.page_state import blank, choices, described
 from dqm_app.pages import PageReader, Shown, Wish, another_quantity
 from dqm_app.plots.pixels import PixelSource
 from dqm_app.pulls import listing
 from dqm_app.service import Service
 from dqm_app.theme import themes
 from dqm_app.views import VIEWS
-from dqm_app.views.base import Ask, View, ViewContext
+from dqm_app.views.base import Ask, NothingRead, View, ViewContext
+from dqm_app.views.system import SystemView
 from dqm_db.errors import DatabaseUnavailable, DQMError, RunNotFound
 from dqm_db.reader import Snapshot
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-NEIGHBOURS = 20
 SEARCH_ROWS = 200
 _SEE_LOG = "The log of the dashboard says why; the other views still work."
 
@@ -77,11 +61,13 @@ class Session:
         self._pixels = PixelSource()
         self._wish: Wish | None = None
         self._shown: Shown | None = None
+        self._front: str | None = None
         self._reader = PageReader(service)
         self._pages = NewestOnly(self._serve_page)
         self._searches = NewestOnly(self._serve_search)
         self._failures = NewestOnly(self._serve_failures)
         self._statuses = NewestOnly(self._serve_status)
+        self._systems = NewestOnly(self._serve_system)
         self._fresh: Freshness | None = None
         self._fetches: dict[str, NewestOnly[Callable[[], Awaitable[None]]]] = {}
 
@@ -94,13 +80,15 @@ class Session:
             "heartbeat", lambda _attr, _old, new: self._page.update(heartbeat=new)
         )
         context = document.session_context
+        self._name = "" if context is None else context.id
         if context is not None:
-            service.subscribe(context.id, self)
+            service.subscribe(self._name, self)
 
     # ---- from the browser (the document is locked) ---------------------------------------------
 
     def _asked(self, text: str) -> None:
         if not self._page.health:
+            self._service.page_opened(self._name)
             self._send_status()
         self._wish = Wish.parse(text)
         self._pages.ask(self._wish)
@@ -117,9 +105,20 @@ class Session:
         if self._wish is not None:
             self._statuses.ask(None)
 
+    def system_changed(self) -> None:
+        """Say how the system is, if that is what the page shows."""
+        if self._front == SystemView.name:
+            self._systems.ask(None)
+
     def close(self) -> None:
         """Stop what is being done for the page: it is gone."""
-        for requests in (self._pages, self._searches, self._failures, self._statuses):
+        for requests in (
+            self._pages,
+            self._searches,
+            self._failures,
+            self._statuses,
+            self._systems,
+        ):
             requests.cancel()
         for fetches in self._fetches.values():
             fetches.cancel()
@@ -137,7 +136,7 @@ class Session:
             place, unknown = deleted, ()
         notes = tuple(dict.fromkeys((*wish.notes, *misread, *unknown)))
         if place is None:
-            await self._locked(lambda: self._answer(wish, " ".join(notes)))
+            await self._locked(lambda: self._show_without_run(wish, address.view, notes))
             return
         try:
             shown, data = await self._load(place)
@@ -180,13 +179,25 @@ class Session:
         known = runs if runs is not None else CameraRuns.none(place.camera)
         ask = Ask(place.run, place.quantity, known, dict(place.options))
         shown, data = await self._reader.read(place, identity, ask)
+        before = self._shown
+        if shown.header is None and before is not None and before.run == shown.run:
+            shown = replace(shown, header=before.header, quantities=before.quantities)
         return replace(shown, deleted=deleted), data
+
+    def _show_without_run(self, wish: Wish, view: str | None, notes: tuple[str, ...]) -> None:
+        """There is no run at all; a view that needs none is shown all the same."""
+        needs_none = view is not None and view in VIEWS and not VIEWS[view].of_database
+        self._front = view if needs_none else None
+        if self._front is not None:
+            self._restyle(wish.theme)
+            self._update(self._front, NothingRead())
+        self._answer(wish, " ".join(notes))
 
     def _show(self, wish: Wish, shown: Shown, data: Any, notes: tuple[str, ...]) -> None:
         asked = wish.query.get("quantity", "").strip()
         if shown.unavailable is None and asked and shown.place.quantity not in (None, asked):
             notes = (*notes, another_quantity(asked, shown))
-        self._shown = shown
+        self._shown, self._front = shown, shown.place.view
         query = shown.place.address().pairs()
         self._wish = replace(wish, query=query, opened=False, notes=notes)
         if shown.deleted:
@@ -212,20 +223,31 @@ class Session:
         if view is not None and self._drawn.get(name) == shown.key:
             view.locate(shown.place.run)
             return
+        self._update(name, data).locate(shown.place.run)
+        self._drawn[name] = shown.key
+
+    def _update(self, name: str, data: Any) -> View:
+        """Let the view *name* show *data*; it is built when it is wanted first."""
+        view = self._views.get(name)
         if view is not None:
             # not in models.freeze(): that walks all models at its end, 5 ms per 60 of them, and an
             # update adds none
             view.update(data)
-            view.locate(shown.place.run)
-        else:
-            # its data go along when the figures are sent for the first time
-            context = ViewContext(self._theme, self._pixels, self._fetch, self._service.run_list)
-            view = VIEWS[name](context)
-            view.update(data)
-            view.locate(shown.place.run)
-            self._views[name] = view
-            self._containers[name].children = [view.root]
-        self._drawn[name] = shown.key
+            return view
+        service = self._service
+        context = ViewContext(
+            self._theme,
+            self._pixels,
+            self._fetch,
+            service.run_list,
+            lambda: service.system_page.text,
+        )
+        view = VIEWS[name](context)
+        view.update(data)
+        self._views[name] = view
+        # its data go along when the figures are sent for the first time
+        self._containers[name].children = [view.root]
+        return view
 
     def _restyle(self, theme: str) -> None:
         if self._theme.name != theme:
@@ -236,70 +258,14 @@ class Session:
     def _answer(self, wish: Wish, message: str, *, failed: bool = False) -> None:
         """Tell the page what is shown now; *message* says what was asked for and could not be."""
         self._send_status()
-        level = "error" if failed else "warning"
-        state: dict[str, Any] = {
-            "seq": wish.seq,
-            "address": dict(wish.query),
-            "message": {"level": level, "text": message} if message else None,
-            "cameras": sorted(self._service.catalogues),
-            "camera": None,
-            "run": None,
-            "older": [],
-            "newer": [],
-            "newest": None,
-            "newest_at": None,
-            "newest_verdict": None,
-            "total": 0,
-            "header": None,
-            "verdict": None,
-            "view": None,
-            "quantity": None,
-            "unavailable": None,
-        }
+        cameras = self._service.catalogues
+        state = blank(wish, cameras, message, failed=failed)
         if self._shown is not None:
-            state |= self._describe(self._shown, failed)
+            state |= described(self._shown, cameras, failed=failed)
+            self._page.update(quantities=json.dumps(choices(self._shown)))
+        elif self._front is not None:
+            state |= {"view": self._front}
         self._page.update(state=json.dumps(state))
-
-    def _describe(self, shown: Shown, failed: bool) -> dict[str, Any]:
-        place = shown.place
-        described: dict[str, Any] = {
-            "camera": place.camera,
-            "run": place.run,
-            "header": facts(shown.header),
-            "view": place.view,
-            "quantity": place.quantity,
-            "unavailable": shown.unavailable,
-        }
-        if not failed:  # the address bar keeps what failed, so that a reload tries it again
-            described["address"] = place.address().pairs()
-        runs = self._service.catalogues.get(place.camera)
-        if runs is not None:
-            older, newer = runs.neighbours(place.run, NEIGHBOURS)
-            described |= {
-                "older": older,
-                "newer": newer,
-                "newest": runs.newest,
-                "newest_at": runs.newest_at,
-                "newest_verdict": runs.verdict(runs.newest),
-                "total": len(runs),
-                "verdict": runs.verdict(place.run),
-            }
-        choices = VIEWS[place.view].quantities(shown.quantities)
-        self._page.update(
-            quantities=json.dumps(
-                [
-                    {
-                        "name": choice.name,
-                        "title": choice.title,
-                        "section": choice.section,
-                        "available": choice.available,
-                        "reason": choice.reason,
-                    }
-                    for choice in choices
-                ]
-            )
-        )
-        return described
 
     def _send_status(self) -> None:
         health, fresh = self._service.health, self._service.freshness
@@ -312,6 +278,13 @@ class Session:
 
     async def _serve_status(self, _nothing: None) -> None:
         await self._locked(self._send_status)
+
+    async def _serve_system(self, _nothing: None) -> None:
+        def refresh() -> None:
+            if self._front == SystemView.name:
+                self._update(SystemView.name, NothingRead())
+
+        await self._locked(refresh)
 
     # ---- searches ------------------------------------------------------------------------------
 

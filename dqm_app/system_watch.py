@@ -7,6 +7,7 @@ shows it: `/metrics` tells it to monitors.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -35,6 +36,8 @@ class SystemWatch:
         Whom to ask.
     read : coroutine function
         Gives a snapshot to a function, in a thread, and returns its value.
+    started : coroutine function
+        Returns when it is known whether the database answers.
 
     Attributes
     ----------
@@ -47,12 +50,15 @@ class SystemWatch:
         settings: DashboardSettings,
         servers: Servers,
         read: Callable[[Callable[[Snapshot], DatabaseFacts]], Awaitable[DatabaseFacts]],
+        started: Callable[[], Awaitable[None]],
     ) -> None:
         self.status: SystemStatus | None = None
         self._limits = Limits.of(settings)
         self._servers = servers
         self._read = read
+        self._started = started
         self._listeners: list[Callable[[], None]] = []
+        self._hastened = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -63,6 +69,10 @@ class SystemWatch:
         """Stop collecting."""
         if self._task is not None:
             self._task.cancel()
+
+    def hasten(self) -> None:
+        """Collect at once, since something has happened."""
+        self._hastened.set()
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call *listener* on the event loop after each collection.
@@ -99,9 +109,13 @@ class SystemWatch:
             return None, str(error)
 
     async def _collect_for_ever(self) -> None:
+        await self._started()
         while True:
+            self._hastened.clear()
             try:
                 await self.collect()
             except Exception:  # the pages go on without
                 log.exception("collecting the status of the system failed")
-            await asyncio.sleep(COLLECT_SECONDS)
+            with contextlib.suppress(TimeoutError):  # nothing has happened meanwhile
+                async with asyncio.timeout(COLLECT_SECONDS):
+                    await self._hastened.wait()

@@ -120,7 +120,8 @@ class Stack:
             for name, value in os.environ.items()
             if not name.startswith("DQM_") or name == "DQM_LOCK_DIR"
         }
-        own = {"DQM_DB_URL": self.primary_url}
+        servers = f"{LOOPBACK}:{self.ports.primary},{LOOPBACK}:{self.ports.replica}"
+        own = {"DQM_DB_URL": self.primary_url, "DQM_SERVERS": servers}
         return {**inherited, "PYTHONUNBUFFERED": "1", **own, **self._settings, **(settings or {})}
 
     def supervised(

@@ -122,9 +122,10 @@ listen("state", (state) => {
     // in front, where it is seen in the tab of another page
     const { key, sign } = words(state.verdict);
     const alarm = key === "bad" || key === "warning" ? `${sign} ` : "";
-    document.title = `${alarm}Run ${state.run} · ${state.camera} · NectarCAM DQM`;
+    const run = state.run === null ? section.ariaLabel : `Run ${state.run} · ${state.camera}`;
+    document.title = `${alarm}${run} · NectarCAM DQM`;
   }
-  nothing.hidden = state.run !== null;
+  nothing.hidden = state.view !== null;
 });
 
 const WORDS = { starting: "Opening the database…", ok: "Live", waiting: "Waiting for the database…", empty: "No data yet", down: "Database down", fault: "Database unusable" };

@@ -51,5 +51,6 @@ export function bytes(value) {
   if (value == null) return UNKNOWN;
   if (value < 1e3) return `${value} B`;
   if (value < 1e6) return `${(value / 1e3).toPrecision(3)} kB`;
-  return `${(value / 1e6).toPrecision(3)} MB`;
+  if (value < 1e9) return `${(value / 1e6).toPrecision(3)} MB`;
+  return value < 1e12 ? `${(value / 1e9).toPrecision(3)} GB` : `${(value / 1e12).toPrecision(3)} TB`;
 }

@@ -1,16 +1,17 @@
 // How fresh what is shown is: the last run, how far the database is behind the primary, the last pull
 // and what is in quarantine. And what a shift must hear of: a bad run that came by itself.
 
-import { follows, pending } from "./address.js";
+import { follows, go, href, inView, onAsk, pending, wanted } from "./address.js";
 import { listen } from "./bridge.js";
 import { ago, clock, count, date, lasting } from "./format.js";
+import { isOurs } from "./html.js";
 import { words } from "./verdicts.js";
 
 const MINUTE = 60;
 const VERBS = { ok: "Pulled", partly: "Pulled in part", stopped: "Pull stopped", failed: "Pull failed" };
 const SERIOUS = new Set(["warning", "bad"]);
 const get = (id) => document.getElementById(id);
-const [group, last, replica, sign, news] = ["fresh", "last-run", "replica", "pull", "news"].map(get);
+const [group, last, replica, sign, alarm, news] = ["fresh", "last-run", "replica", "pull", "alarm", "news"].map(get);
 const [stored, age] = sign.children; // each a number or time and words, which narrow pages hide
 let newestAt = null; // when the newest run ended, Unix seconds
 let pull = null;
@@ -28,8 +29,9 @@ export function isLate() {
   return pull.at !== null && pullAge() > pull.stale;
 }
 
-// clocks differ from host to host: nothing is from the future
-function since(time) {
+/** Seconds since *time*, Unix seconds by the server's clock: clocks differ from host to host. Nothing
+ * is from the future. */
+export function since(time) {
   return Math.max(0, Date.now() / 1000 + ahead - time);
 }
 
@@ -119,6 +121,31 @@ listen("freshness", (state) => {
   ahead = state.now - Date.now() / 1000;
   show();
   if (before !== lag?.level && (lag?.level ?? "ok") !== "ok") news.textContent = replica.title;
+  showAlarm(state.alarm);
+});
+
+// ---- what is critical in the system ----
+
+const SYSTEM = "system"; // the view that says more
+
+function showAlarm(critical) {
+  const is = critical !== null;
+  if (is) {
+    const { title, subject, count: number } = critical;
+    const more = number > 1 ? `, and ${number - 1} more` : "";
+    entitle(alarm, `Critical: ${title}${subject ? ` ${subject}` : ""}${more}. What to do is said there`);
+    // the view says it itself
+    if (alarm.hidden && wanted.view !== SYSTEM) news.textContent = alarm.title;
+  }
+  hide(alarm, !is);
+}
+
+onAsk(() => { alarm.href = href(inView(SYSTEM)); });
+
+alarm.addEventListener("click", (event) => {
+  if (!isOurs(event)) return;
+  event.preventDefault();
+  go({ view: SYSTEM });
 });
 
 // ---- the runs that come by themselves ----

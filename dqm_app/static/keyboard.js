@@ -23,7 +23,7 @@ const KEYS = [
   [["Esc"], "Close what is open; let go of picked pixels", null],
   [["?"], "These keys", () => dialog.showModal()],
 ];
-const LETTERS = { runs: "r", contents: "a" };
+const LETTERS = { runs: "r", contents: "a", system: "s" };
 views().forEach((view, index) => {
   const tab = document.querySelector(`[data-view="${view}"]`);
   const keys = ["1234567890".charAt(index), LETTERS[view]].filter(Boolean);

@@ -13,6 +13,7 @@ import { doc, styles } from "./bridge.js";
 const SCRIPTS = {
   overview: "./overview.js",
   runs: "./runs_table.js",
+  system: "./system.js",
 };
 const scripts = new Map(); // by view: the script, or the promise of it while it is being loaded
 let attaching = Promise.resolve();

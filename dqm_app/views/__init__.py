@@ -13,6 +13,7 @@ from dqm_app.views.overview import OverviewView
 from dqm_app.views.pingpong import PingPongView
 from dqm_app.views.pixel import PixelView
 from dqm_app.views.runs import RunsView
+from dqm_app.views.system import SystemView
 from dqm_app.views.temperature import TemperatureView
 from dqm_app.views.timelines import TimelinesView
 from dqm_app.views.trends import TrendsView
@@ -35,6 +36,7 @@ VIEWS: Mapping[str, type[View]] = MappingProxyType(
             PixelView,
             RunsView,
             ContentsView,
+            SystemView,
         )
     }
 )

@@ -46,6 +46,13 @@ class Fetch(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class NothingRead:
+    """What `View.load` returns for a view that needs nothing of the database."""
+
+    quantity: None = None
+
+
 @dataclass
 class ViewContext:
     """What the session gives to its views.
@@ -59,12 +66,15 @@ class ViewContext:
     fetch : Fetch
     run_list : RunListFile
         The list of the runs that were taken, if the settings name one.
+    system : callable
+        The newest document of `dqm_app.system_page`, as JSON.
     """
 
     theme: Theme
     pixels: PixelSource
     fetch: Fetch
     run_list: RunListFile = field(default_factory=lambda: RunListFile(None))
+    system: Callable[[], str] = field(default=lambda: "null")
 
 
 @dataclass(frozen=True)
@@ -126,7 +136,8 @@ class View(ABC):
 
     A view shows one run, unless ``of_run`` is false: then it shows a camera, and stays as it is
     when another run is looked at, which `locate` tells it. ``options`` are the keys of the address
-    that `load` heeds beside the quantity.
+    that `load` heeds beside the quantity. One with ``of_database`` false is shown even when the
+    database cannot be read or holds nothing; nothing is loaded for it.
 
     What the page says beside the figures in plain HTML (numbers, legend, controls) is JSON in the
     first tag of ``root``; ``static/plots.js`` writes it into ``<div id="toolbar-NAME">``.
@@ -136,6 +147,7 @@ class View(ABC):
     title: ClassVar[str]
     options: ClassVar[tuple[str, ...]] = ()
     of_run: ClassVar[bool] = True
+    of_database: ClassVar[bool] = True
     root: UIElement
 
     @abstractmethod

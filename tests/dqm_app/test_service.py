@@ -7,11 +7,13 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
-from fake_database import SETTINGS, FakeDatabase, until
+from fake_database import FIRST_READS, SETTINGS, FakeDatabase, until
 from synthetic_runs import a_run
 
+from dqm_app.database_health import State
+from dqm_app.memory import trim_memory
 from dqm_app.pulls import PullState
-from dqm_app.service import Service, State, trim_memory
+from dqm_app.service import Service
 from dqm_db.errors import DatabaseUnavailable, ForeignDatabase
 from dqm_db.ingestion import Failure, Pull
 from dqm_db.storage import open_database
@@ -85,9 +87,9 @@ def test_without_a_new_transaction_nothing_is_read(writer):
     database = FakeDatabase(writer)
 
     async def scenario(service: Service) -> None:
-        await until(lambda: database.snapshots == 2)  # the catalogues, and the last pull
+        await until(lambda: database.snapshots == FIRST_READS)
         await asyncio.sleep(0.2)
-        assert database.snapshots == 2
+        assert database.snapshots == FIRST_READS
 
     serving(database, scenario)
 
@@ -99,7 +101,7 @@ def test_a_pull_that_found_nothing_is_not_taken_for_new_runs(writer):
     async def scenario(service: Service) -> None:
         recorder = Recorder(service)
         service.subscribe("id", recorder)
-        await until(lambda: database.snapshots == 2)
+        await until(lambda: database.snapshots == FIRST_READS)
         told, catalogues = list(recorder.states), service.catalogues
         for number in range(3):
             writer.note_pull(Pull(number, number + 1.0))

@@ -11,14 +11,16 @@ from dataclasses import dataclass
 import pytest
 from bokeh.document import Document
 from bokeh.models import Div
-from fake_database import SETTINGS, FakeDatabase, until
+from fake_database import FIRST_READS, SETTINGS, FakeDatabase, until
 from synthetic_runs import a_run
 from verdicts import judge
 
+import dqm_app.page_state
 import dqm_app.pages
 import dqm_app.service
 import dqm_app.session
-from dqm_app.service import Service, State
+from dqm_app.database_health import State
+from dqm_app.service import Service
 from dqm_app.session import Session
 from dqm_app.views.base import NothingToShow, QuantityChoice, View
 from dqm_db.errors import DatabaseUnavailable
@@ -144,7 +146,7 @@ def browse(monkeypatch, writer) -> Callable:
     views = {view.name: view for view in (FirstView, SecondView)}
     for view in views.values():
         view.loads, view.gate = [], gate
-    for module in (dqm_app.session, dqm_app.pages):
+    for module in (dqm_app.session, dqm_app.pages, dqm_app.page_state):
         monkeypatch.setattr(module, "VIEWS", views)
 
     def run(scenario: Callable[..., Awaitable[None]]) -> None:
@@ -155,7 +157,7 @@ def browse(monkeypatch, writer) -> Callable:
             service.start()
             try:
                 await until(lambda: service.health.state in (State.OK, State.EMPTY))
-                await until(lambda: database.snapshots == 2)  # the last pull was looked for too
+                await until(lambda: database.snapshots == FIRST_READS)
                 await scenario(service, database, gate)
             finally:
                 gate.set()

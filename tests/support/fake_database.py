@@ -12,6 +12,10 @@ from dqm_db.writer import Writer
 
 SETTINGS = DashboardSettings(watch_interval=0.01)
 
+FIRST_READS = 3
+"""Snapshots that a service takes when it starts: catalogues, last pull, and what the system page
+says of the database."""
+
 
 class FakeDatabase:
     """The database of a writer in this process, with a switch that takes it down."""
