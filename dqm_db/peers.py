@@ -119,10 +119,18 @@ def only_where_to_write(settings: DatabaseSettings) -> DatabaseSettings:
             f"{', '.join(map(str, primaries))}; stop all but one, and `dqm demote` them"
         )
     if not primaries and all(answer.role is not None for answer in current.values()):
+        elsewhere = [
+            address
+            for address, answer in answers.items()
+            if is_serving_primary(answer) and (answer.epoch or 0) == highest
+        ]
         raise ReadOnlyDatabase(
-            f"{shown(settings.db_url)}: {', '.join(map(str, current))} accept no writes, being "
-            "replicas or demoted, and no primary answers there; start it, or promote one of them "
-            "(`dqm promote`)"
+            f"{shown(settings.db_url)} accepts no writes: it is a replica, or demoted; "
+            + (
+                f"the primary is at {' and '.join(map(str, elsewhere))}: give that in DQM_DB_URL"
+                if elsewhere
+                else "no primary answers: start it, or promote a replica (`dqm promote`)"
+            )
         )
     chosen = primaries or current
     return settings.model_copy(update={"db_url": f"zeo://{','.join(map(str, chosen))}"})
