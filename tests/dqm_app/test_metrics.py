@@ -7,6 +7,7 @@ counts runs in processes of its own here, as dashboards do.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from ZODB.TimeStamp import TimeStamp
 
@@ -224,8 +226,23 @@ FULL = SystemStatus(
 )
 
 
+def families(state: State = State.OK, status: SystemStatus | None = FULL) -> set[str]:
+    """Names of what a process tells of itself, with those of which nothing is known."""
+    return {metric.name for metric in told_by(state, status)}
+
+
 def known(state: State = State.OK, status: SystemStatus | None = FULL) -> dict[tuple, float]:
     """What a process tells of itself, parsed: name and labels -> value."""
+    registry = CollectorRegistry()
+    registry.register(Known(told_by(state, status)))
+    return {
+        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(generate_latest(registry).decode())
+        for sample in family.samples
+    }
+
+
+def told_by(state: State, status: SystemStatus | None) -> list[Metric]:
     service: Any = SimpleNamespace(
         settings=DashboardSettings(primary_zeo=None),
         health=Health(state, NOW, ""),
@@ -235,13 +252,7 @@ def known(state: State = State.OK, status: SystemStatus | None = FULL) -> dict[t
         pulls=PullState(Pull(NOW - 90, NOW - 60, exit_code=1), 5, 2),
         system=SimpleNamespace(status=status),
     )
-    registry = CollectorRegistry()
-    registry.register(Known(list(known_metrics(service, NOW))))
-    return {
-        (sample.name, *(value for _, value in sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(generate_latest(registry).decode())
-        for sample in family.samples
-    }
+    return list(known_metrics(service, NOW))
 
 
 def test_what_a_process_knows_is_told_in_base_units():
@@ -281,3 +292,14 @@ def test_names_follow_the_conventions():
     for name, *_ in known():
         assert name.startswith("dqm_") and not name.endswith(("_ms", "_kb", "_age"))
         assert not name.endswith("_total"), "these are no counters"
+
+
+def test_the_documents_have_all_metrics_and_no_others(tmp_path):
+    """Those of a histogram without what Prometheus adds to its name."""
+    page = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text()
+    table = page[page.index("| metric |") : page.index("## Prometheus")]
+    with Process(tmp_path):
+        counted = set(samples(tmp_path))
+    added = r"(_bucket|_sum|_count)(\+Inf|[\d.]*)$|(?<=_total)(unavailable|other)$"
+    existing = {re.sub(added, "", name) for name in counted} | families()
+    assert set(re.findall(r"`(dqm_[a-z_]+)`", table)) == existing
