@@ -57,7 +57,7 @@ def pack(settings: DatabaseSettings, days: float, servers: str | None, anyway: b
     with StopRequest() as stop, open_writer(settings) as writer, _progress() as say:
         say("folding")
         _fold(writer)
-        _warn_without_backup(writer)
+        _warn_without_backup(writer, until)
         say("waiting for the replicas")
         fit = look_at(addresses, until, mark(writer))
         for remark in fit.remarks:
@@ -117,15 +117,23 @@ def _fold(writer: Writer) -> None:
         writer.fold(camera)
 
 
-def _warn_without_backup(writer: Writer) -> None:
+def _warn_without_backup(writer: Writer, until: float) -> None:
+    """Say when something that is packed away now is in no backup."""
     from dqm_db.operations import OperationName
+    from ingest.export import iso_utc
 
     with writer.database.snapshot() as snapshot:
         backup = snapshot.operations().get(OperationName.BACKUP)
     if backup is None or not backup.ok:
-        click.echo(
-            "dqm: warning: no backup is known: what is packed away now is nowhere else", err=True
+        text = "no good backup is known: what is packed away now is nowhere else"
+    elif backup.started < until:
+        text = (
+            f"the last backup is of {iso_utc(backup.started)}: what was replaced or deleted "
+            f"between then and {iso_utc(until)} is nowhere else"
         )
+    else:
+        return
+    click.echo(f"dqm: warning: {text}", err=True)
 
 
 def _line(packed: PackedServer) -> str:

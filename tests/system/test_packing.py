@@ -20,7 +20,7 @@ from ZODB.TimeStamp import TimeStamp
 
 from dqm_db.content import Original
 from dqm_db.errors import DatabaseUnavailable
-from dqm_db.operations import OperationName
+from dqm_db.operations import Operation, OperationName
 from dqm_db.peers import ask_servers
 from dqm_db.replication.addresses import Address
 from dqm_db.server_packing import look_at, mark, pack_servers
@@ -150,7 +150,7 @@ def test_what_was_deleted_leaves_all_disks_and_the_rest_stays(pair: Pair) -> Non
     assert second.startswith(f"{pair.addresses[0]} (primary): Data.fs ")
     assert "originals 1.5 → 0.6 MB" in first
     assert summary.startswith("pack: 2 servers packed, up to ")
-    assert "no backup is known" in done.stderr
+    assert "no good backup is known" in done.stderr
     for server, size in zip((pair.primary, pair.replica), sizes, strict=True):
         assert server.data_file.stat().st_size < size
         assert sorted(path.read_bytes() for path in blobs(server)) == sorted(
@@ -273,11 +273,18 @@ def test_no_pack_while_a_backup_is_made(pair: Pair) -> None:
         assert not snapshot.operations()[OperationName.PACK].ok
 
 
-def test_replicas_that_nobody_named_are_warned_of(pair: Pair) -> None:
+def test_what_is_worth_a_warning(pair: Pair) -> None:
     pair.store(1)
+    with open_writer(pair.settings) as writer:
+        yesterday = time.time() - 86_400
+        done_well = Operation(OperationName.BACKUP, yesterday, yesterday, True, "", "here")
+        writer.note_operation(done_well)
     pair.replica.wait_for(pair.primary)
-    done = pair.pack(servers=False)
+    older = pair.pack("--days", "0")
+    assert "the last backup is of " in older.stderr
+    done = pair.pack("--days", "2", servers=False)
     assert done.returncode == 0, done.stderr
+    assert "backup" not in done.stderr
     assert "1 replicas follow, 0 of them are listed" in done.stderr
     only = pair.pack("--servers", str(pair.addresses[1]), servers=False)
     assert only.returncode == 69
