@@ -3,10 +3,10 @@
 It is the document of ``dqm status --json`` (`dqm_db.status.document`), and ``dashboard``: which
 servers this dashboard reads, and where it runs. Each server has besides
 
-``was``
-    Its role when it answered last; one that is silent cannot tell it.
 ``answered``
-    When that was, Unix seconds; null: not since this process was started.
+    When it answered last, Unix seconds; null: not since this process was started.
+``before``
+    What it said then, for one that is silent now; null: nothing, or it is not silent.
 ``is_read``
     Whether the dashboard reads it.
 """
@@ -53,7 +53,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    role: str | None
+    told: dict[str, Any]
     at: float
 
 
@@ -94,11 +94,10 @@ class SystemPage:
     def renew(self, status: SystemStatus) -> bool:
         """Take over *status*; whether the alarm is another one."""
         self._status, self._text = status, None
-        for server in status.servers:
-            if server.answer is not None:
-                before = self._heard.get(server.address)
-                role = server.role or (None if before is None else before.role)
-                self._heard[server.address] = _Heard(role, status.at)
+        told = document(status)
+        for server in told["servers"]:
+            if server["answers"]:
+                self._heard[server["address"]] = _Heard(server, status.at)
         critical = [item for item in status.items if item.level is Level.CRITICAL]
         worst = critical[0] if critical else None
         alarm = None if worst is None else Alarm(worst.title, worst.subject, len(critical))
@@ -117,8 +116,8 @@ class SystemPage:
         told = document(status)
         for server in told["servers"]:
             heard = self._heard.get(server["address"])
-            server["was"] = None if heard is None else heard.role
             server["answered"] = None if heard is None else heard.at
+            server["before"] = None if heard is None or server["answers"] else heard.told
             server["is_read"] = server["address"] in self._reads
         told["dashboard"] = {"reads": list(self._reads), "host": socket.gethostname()}
         return told

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import os
 import re
 import ssl
 import struct
@@ -169,7 +170,10 @@ async def ask_status(
     except ssl.SSLError as error:
         raise DatabaseUnavailable(f"{host}:{port}: TLS failed: {explained(error)}") from error
     except (OSError, UnicodeError) as error:  # UnicodeError: a host that can be no name
-        raise DatabaseUnavailable(f"{host}:{port} does not answer: {error}") from error
+        why: object = error
+        if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
+            why = os.strerror(error.errno)  # asyncio's own words name the address once more
+        raise DatabaseUnavailable(f"{host}:{port} does not answer: {why}") from error
     except ValueError as error:
         raise DatabaseUnavailable(
             f"what answers at {host}:{port} is no ZEO server ({error}); give the address where "

@@ -33,7 +33,7 @@ class SystemPage {
     this.flow = new Flow(words, this.signs, this.ages);
     this.attention = new Attention(this.signs);
     this.care = new Care(words, this.signs, this.ages);
-    this.body = element("div", { class: "body", hidden: true }, [
+    this.body = element("div", { class: "parts", hidden: true }, [
       this.flow.root, element("div", { class: "lists" }, [this.attention.root, this.care.root]),
     ]);
     root.replaceChildren(element("div", { class: "system" }, [this.head, this.body]));

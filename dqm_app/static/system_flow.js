@@ -24,7 +24,8 @@ export class Flow {
     this.dashboard = this.dashboardBox();
     this.reads = arrow("is read");
     this.follows = new Map(); // by address of a replica: the arrow that leads to it
-    this.none = element("p", { class: "box placeholder" });
+    [this.noneName, this.none] = [element("h3"), element("p")];
+    this.placeholder = element("section", { class: "box placeholder", "aria-label": "No primary" }, [this.noneName, this.none]);
   }
 
   show(state) {
@@ -36,6 +37,7 @@ export class Flow {
       this.drawn = shape;
       this.draw(plan);
     }
+    text(this.noneName, state.servers.length === 0 ? "Database" : this.words.roles.primary);
     text(this.none, state.servers.length === 0 ? this.words.unknown.no_servers : this.words.unknown.no_primary);
     for (const server of state.servers) {
       const items = state.items.filter((item) => item.subject === server.address);
@@ -65,7 +67,7 @@ export class Flow {
     this.follows.clear();
     place(this.pull.root, SOURCE, 1);
     place(this.stores.root, SOURCE + 1, 1);
-    if (primaries.length === 0) place(this.none, PRIMARY, 1);
+    if (primaries.length === 0) place(this.placeholder, PRIMARY, 1);
     primaries.forEach((server, row) => place(this.box(server).root, PRIMARY, row + 1));
     replicas.forEach((server, row) => {
       const arrowTo = arrow("");
@@ -94,7 +96,7 @@ export class Flow {
     const judged = items.filter((item) => item.key === "following" || item.key === "replica-lag");
     const level = server.answers ? this.signs.worst(judged.map((item) => item.level)) : "critical";
     grade(to, broken ? "bad" : this.words.levels[level].status);
-    to.say(server.answers ? words[following] : words.unknown);
+    to.say(server.answers ? words[following] ?? words.unknown : words.silent);
     to.more(lag === null ? "" : lag === 0 ? "in step" : `${rounded(lag)} behind`, server.lag_bytes ? `lacks ${bytes(server.lag_bytes)}` : "");
     title(to.root, [server.source === null ? "" : `From ${server.source}`, ...judged.map((item) => item.text)].filter(Boolean).join("\n"));
   }
@@ -105,7 +107,7 @@ export class Flow {
     const time = element("time");
     const sign = this.signs.mark();
     const counts = element("ul", { class: "counts" });
-    const error = element("p", { class: "note" });
+    const error = element("p", { class: "note alert" });
     const root = element("section", { class: "box end", "aria-label": "Pull from grid storage" }, [
       element("h3", {}, [sign, "Pull"]), element("p", { class: "address" }, ["from grid storage"]),
       element("p", { class: "when" }, [time]), counts, error,
@@ -153,13 +155,14 @@ export class Flow {
     text(this.dashboard.health, word);
     title(this.dashboard.health, about);
     grade(this.reads, this.words.levels[level].status);
+    this.reads.say(level === "critical" ? "cannot be read" : "is read");
   }
 }
 
 // who is the primary, and the others in the order of the chains in which they follow; a server that
 // is silent is what it was when it answered
 function arranged({ servers, dashboard }) {
-  const roleOf = (server) => server.role ?? server.was;
+  const roleOf = (server) => server.role ?? server.before?.role ?? null;
   let primaries = servers.filter((server) => roleOf(server) === "primary");
   if (primaries.length === 0 && servers.length === 1 && roleOf(servers[0]) === null) primaries = servers;
   const others = servers.filter((server) => !primaries.includes(server));

@@ -1,6 +1,6 @@
 // One server as a box: who it is, and a table of what it says of itself.
 
-import { bytes, count, date, UNKNOWN } from "./format.js";
+import { bytes, count, date, plural, UNKNOWN } from "./format.js";
 import { element, text } from "./html.js";
 import { left, title } from "./system_ages.js";
 
@@ -14,10 +14,10 @@ export class ServerBox {
     this.address = element("span", { class: "address" });
     this.note = element("p", { class: "note", hidden: true });
     this.since = element("time");
-    this.silence = element("p", { class: "note silence", hidden: true }, ["Answered last: ", this.since]);
+    this.silence = element("p", { class: "note silence", hidden: true }, ["As it was when it answered last, ", this.since, ":"]);
     this.rows = new Map(words.rows.map((row) => [row.key, this.row(row)]));
     this.root = element("section", { class: "box server" }, [
-      element("h3", {}, [this.sign, this.role]), this.address, this.silence, this.note,
+      element("h3", {}, [this.sign, this.role]), this.address, this.note, this.silence,
       element("table", {}, [element("tbody", {}, [...this.rows.values()].map(({ root }) => root))]),
     ]);
   }
@@ -48,22 +48,24 @@ export class ServerBox {
   /** Show *server*; *items* are what was judged about it. */
   show(server, items, level) {
     const { roles, unknown } = this.words;
-    this.server = server;
     const silent = !server.answers;
+    // what it said before is better than nothing
+    this.server = silent && server.before !== null ? { ...server.before, answers: true } : server;
     const older = !silent && server.host === null && Object.keys(server.versions).length === 0;
     this.why = silent ? unknown.silent : unknown.older;
     this.older = older;
     this.root.dataset.status = this.words.levels[level].status;
     this.root.classList.toggle("silent", silent);
     this.signs.set(this.sign, level);
-    const role = roles[server.role ?? server.was ?? "unknown"] ?? roles.unknown;
+    const role = roles[this.server.role ?? "unknown"] ?? roles.unknown;
     text(this.role, role);
     this.root.setAttribute("aria-label", `${role} ${server.address}`);
-    text(this.address, server.host === null ? server.address : `${server.address} on ${server.host}`);
+    text(this.address, this.server.host === null ? server.address : `${server.address} on ${this.server.host}`);
     this.note.hidden = !silent && !older;
+    this.note.classList.toggle("alert", silent);
     text(this.note, silent ? server.error : older ? unknown.older : "");
-    this.silence.hidden = !silent;
-    if (silent) this.ages.set(this.since, server.answered, { unknown: "not since this dashboard was started" });
+    this.silence.hidden = !silent || server.before === null;
+    if (silent) this.ages.set(this.since, server.answered);
     for (const [key, row] of this.rows) this.fill(key, row, items);
   }
 
@@ -122,9 +124,15 @@ const FILL = {
     row.root.hidden = !aside;
     box.write(row, aside === null ? null : bytes(aside), `${count(aside)} bytes`);
   },
+  source(box, row) {
+    const { source } = box.server;
+    row.root.hidden = source === null;
+    box.write(row, source);
+  },
   clients(box, row) {
-    const { clients } = box.server;
-    box.write(row, clients === null ? null : count(clients));
+    const { clients, replicas } = box.server;
+    const followers = replicas?.length ? ` + ${plural(replicas.length, "replica")}` : "";
+    box.write(row, clients === null ? null : `${count(clients)}${followers}`, followers ? `Followed by ${replicas.map(({ peer }) => peer).join(", ")}` : "");
   },
   epoch(box, row) {
     const { epoch, fence_state: state } = box.server;

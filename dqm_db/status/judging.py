@@ -45,7 +45,7 @@ def judge(
     """
     items = [*judge_servers(servers, limits, now)]
     if facts is None:
-        text = f"It cannot be read: {facts_error or 'no server answers'}."
+        text = f"It cannot be read: {_without_stop(facts_error) or 'no server answers'}."
         items.append(Item(Level.CRITICAL, "database", "Database", text))
     else:
         items.append(Item(Level.OK, "database", "Database", "It can be read."))
