@@ -6,6 +6,7 @@ import gzip
 import json
 import pickle
 import shutil
+import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,6 +17,8 @@ import pytest
 import transaction
 import ZODB
 from calling import Call
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from lost_records import lose_run
 from persistent.mapping import PersistentMapping
 from results_files import run_fits, write_run
@@ -32,7 +35,7 @@ from dqm_db.writer import open_writer
 from ingest.pipeline import ingest_files
 from ingest.sources import open_url
 from ingest.sources.base import RemoteFile
-from ingest.sources.errors import Corrupt, NotFound
+from ingest.sources.errors import Corrupt, NotFound, SourceError
 from ingest.sources.volume import ServerVolume
 
 CAMERA = "NectarCAMQM"
@@ -255,6 +258,49 @@ def test_nothing_in_it_is_executed(
             opened.fetch(file, tmp_path / "target")
     opened.close()
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A volume with one run."""
+    root = tmp_path_factory.mktemp("small") / "aside"
+    with open_writer(settings_of(root)) as writer:
+        for outcome in ingest_files(writer, [write_run(root, 1)]):
+            assert outcome.status.is_good
+    return root
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=12)),
+        min_size=1,
+        max_size=4,
+    ),
+    st.just(1.0) | st.floats(0, 1),
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # FileStorage's file
+def test_whatever_its_bytes_are(
+    small: Path, changes: list[tuple[float, bytes]], kept: float
+) -> None:
+    data = small / "filestorage" / "Data.fs"
+    whole = bytearray(data.read_bytes())
+    for part, others in changes:
+        at = int(part * len(whole))
+        whole[at : at + len(others)] = others
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "filestorage"
+        place.mkdir()
+        (place / "Data.fs").write_bytes(whole[: int(kept * len(whole))] or b"?")
+        (Path(folder) / "blobstorage").symlink_to(small / "blobstorage")
+        opened = open_url(f"volume:{folder}")
+        try:
+            for file in opened.list(opened.root).files:
+                opened.fetch(file, Path(folder) / "target")
+        except SourceError:
+            pass  # in words: nothing else may be raised
+        finally:
+            opened.close()
 
 
 def test_a_database_of_another_system(tmp_path: Path) -> None:
