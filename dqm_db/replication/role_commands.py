@@ -44,13 +44,22 @@ CONNECTS_WITHIN = 3.0
     is_flag=True,
     help="The old primary was not demoted, but it is off. What it had not sent yet is lost.",
 )
-def promote(data_dir: Path | None, old_primary_is_off: bool) -> None:
+@click.option(
+    "--replication-address",
+    "feeds_at",
+    metavar="HOST:PORT",
+    help="Where replicas connect to it then.  [as it is now; else DQM_ZRS_ADDRESS of the server; "
+    "127.0.0.1:5000]",
+)
+def promote(data_dir: Path | None, old_primary_is_off: bool, feeds_at: str | None) -> None:
     """Make the replica on this host the primary.
 
     The planned way loses nothing: first `dqm demote` on the primary's host, then this. The server
     accepts writes at the address where its clients are now; a new epoch begins in the database,
     so that no server of an older one is written to any more.
     """
+    if feeds_at is not None:
+        feeds_at = str(Address.parse(feeds_at, "--replication-address"))
     server = _server(data_dir)
     if is_primary_already(server):
         click.echo(f"{server.address} is the primary already, in epoch {server.epoch}")
@@ -66,6 +75,7 @@ def promote(data_dir: Path | None, old_primary_is_off: bool) -> None:
     now = time.time()
     state = VolumeState(
         role=PRIMARY,
+        feeds_at=feeds_at or server.state.feeds_at or _text(server.feeds_at),
         begin_epoch=PROMOTED,
         at=now,
         why=_decided("promote", OLD_PRIMARY_IS_OFF) if forced else _decided("promote"),
@@ -114,6 +124,7 @@ def demote(data_dir: Path | None, successor: str) -> None:
     state = VolumeState(
         role=REPLICA,
         source=str(address).lower(),  # as it stands in zeo.conf
+        feeds_at=server.state.feeds_at or _text(server.feeds_at),
         demote=ends_epoch,
         set_aside=server.state.set_aside,
         at=time.time(),
@@ -236,6 +247,10 @@ def _is_on(address: Address) -> bool:
     except OSError:  # refused, unreachable, unknown or silent: off
         return False
     return True
+
+
+def _text(address: Address | None) -> str | None:
+    return None if address is None else str(address)
 
 
 def _decided(*command: str) -> str:

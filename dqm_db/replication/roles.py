@@ -65,6 +65,12 @@ def assigned(settings: ServerSettings, source: str | None, state: VolumeState) -
             "is started as primary: start it with `dqm replica`, or remove that file to serve "
             "the files as they are"
         )
+    started_as = PRIMARY if source is None else REPLICA
+    if state.role is not None and (state.role != started_as or settings.zrs_address is None):
+        feeds_at = state.feeds_at or settings.zrs_address
+        if feeds_at is None and source is None:  # a demoted primary goes on feeding its replicas
+            feeds_at = REPLICATION_ADDRESS
+        settings = settings.model_copy(update={"zrs_address": feeds_at})
     if state.role == PRIMARY and source is not None:
         return Assignment(
             settings,
@@ -74,8 +80,6 @@ def assigned(settings: ServerSettings, source: str | None, state: VolumeState) -
         )
     if state.role == REPLICA and state.source != source:
         as_what = "as primary" if source is None else f"as a replica of {source}"
-        if source is None and settings.zrs_address is None:  # it goes on feeding its replicas
-            settings = settings.model_copy(update={"zrs_address": REPLICATION_ADDRESS})
         return Assignment(
             settings,
             state.source,

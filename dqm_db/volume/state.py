@@ -26,6 +26,7 @@ _LATEST = 2**36  # unix s; so that it is a date, and one of four digits
 _TYPES: dict[str, tuple[type, ...]] = {
     "role": (str, type(None)),
     "source": (str, type(None)),
+    "feeds_at": (str, type(None)),
     "begin_epoch": (str, type(None)),
     "demote": (bool,),
     "set_aside": (bool,),
@@ -49,6 +50,9 @@ class VolumeState:
         started.
     source : str or None
         HOST:PORT that it follows as a replica by *role*.
+    feeds_at : str or None
+        HOST:PORT where replicas connect to it by *role*, unless it was started with that role and
+        another address.
     begin_epoch : str or None
         Why a new epoch begins, :data:`PROMOTED` or :data:`RESTORED`: the server writes it into
         the database before it serves as primary, then forgets it here.
@@ -65,6 +69,7 @@ class VolumeState:
 
     role: str | None = None
     source: str | None = None
+    feeds_at: str | None = None
     begin_epoch: str | None = None
     demote: bool = False
     set_aside: bool = False

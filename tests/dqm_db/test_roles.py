@@ -88,6 +88,21 @@ def test_a_promoted_replica_is_primary_and_says_so(settings: ServerSettings) -> 
     assert not assigned(settings, None, PROMOTE).notice
 
 
+def test_a_promoted_replica_feeds_where_it_was_told_to(settings: ServerSettings) -> None:
+    told = replace(PROMOTE, feeds_at="10.8.0.2:5000")
+    other = settings.model_copy(update={"zrs_address": "10.8.0.2:5001"})
+    for given, source in ((settings, None), (settings, str(SOURCE)), (other, str(SOURCE))):
+        assert assigned(given, source, told).settings.zrs_address == "10.8.0.2:5000"
+    assert assigned(other, None, told).settings.zrs_address == "10.8.0.2:5001"
+    assert assigned(other, str(SOURCE), PROMOTE).settings.zrs_address == "10.8.0.2:5001"
+    assert assigned(settings, str(SOURCE), VolumeState(feeds_at="h:1")).settings == settings
+    # and when it is demoted later, it goes on
+    demoted = replace(DEMOTE, feeds_at="10.8.0.2:5000")
+    assert assigned(settings, str(SOURCE), demoted).settings.zrs_address == "10.8.0.2:5000"
+    assert assigned(settings, DEMOTE.source, demoted).settings.zrs_address == "10.8.0.2:5000"
+    assert assigned(settings, str(SOURCE), DEMOTE).settings.zrs_address is None
+
+
 def test_a_demoted_primary_follows_and_goes_on_feeding(settings: ServerSettings) -> None:
     role = assigned(settings, None, DEMOTE)
     assert role.source == "10.8.0.2:5000"

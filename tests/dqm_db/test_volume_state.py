@@ -26,7 +26,7 @@ def test_a_volume_without_state_is_an_ordinary_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "state",
     [
-        VolumeState(role=PRIMARY, begin_epoch=PROMOTED, at=12.5, why="dqm promote"),
+        VolumeState(role=PRIMARY, feeds_at="h:1", begin_epoch=PROMOTED, at=12.5, why="dqm promote"),
         VolumeState(role=REPLICA, source="10.8.0.2:5000", demote=True, at=7.0, why="ünd"),
         VolumeState(begin_epoch=RESTORED, set_aside=True, at=3.0),
     ],

@@ -35,7 +35,7 @@ Servers = Callable[..., DatabaseServer]
 class Pair:
     """A primary and a replica that know each other by ``DQM_SERVERS``."""
 
-    def __init__(self, make: Servers, **variables: str) -> None:
+    def __init__(self, make: Servers, *, two_feeds: bool = True, **variables: str) -> None:
         ports = {name: (free_port(), free_port()) for name in ("one", "two")}
         self.servers = ",".join(f"{LOOPBACK}:{port}" for port, _ in ports.values())
         self.environment = {"DQM_SERVERS": self.servers, **variables}
@@ -43,9 +43,8 @@ class Pair:
         (port, feeds) = ports["one"]
         self.one = make("one", port=port, replication_port=feeds, **common)
         (port, feeds) = ports["two"]
-        # It feeds nobody until it is promoted, but knows where it would.
         self.two = make(
-            "two", source=self.one, port=port, replication_port=feeds, feeds=True, **common
+            "two", source=self.one, port=port, replication_port=feeds, feeds=two_feeds, **common
         )
 
     def start(self) -> Pair:
@@ -380,14 +379,14 @@ def test_roles_change_and_fences_hold_with_tls(
     certificates = tls_hosts.variables(
         tls_hosts.host(tls_hosts.new_authority(tmp_path / "ca"), "server")
     )
-    pair = Pair(database_server, **certificates)
+    pair = Pair(database_server, two_feeds=False, **certificates)
     for name, value in pair.environment.items():
         monkeypatch.setenv(name, value)
     settings = DatabaseSettings(db_url=pair.url, db_wait=5, lock_dir=tmp_path / "locks")
     one, two = pair.start().one, pair.two
     write(settings, 1)
     assert f"{LOOPBACK}:{two.port}" in pair.done(one, "demote", "--follow", source(two))
-    assert "epoch 1" in pair.done(two, "promote")
+    assert "epoch 1" in pair.done(two, "promote", "--replication-address", source(two))
     write(settings, 2)
     eventually(lambda: runs_in(at(settings, one)) == {1, 2}, "the old primary follows")
     one.stop()
