@@ -16,7 +16,9 @@ from dqm_db.replication.tls_acceptor import Acceptor
 
 STOCK_SERVER = ZEO.StorageServer.StorageServer
 
-OURS = frozenset({"dqm_digests", "dqm_bytes_after", "dqm_current", "dqm_reachable"})
+OURS = frozenset(
+    {"dqm_digests", "dqm_packed_until", "dqm_bytes_after", "dqm_current", "dqm_reachable"}
+)
 """Names of what clients may call beside ZEO's methods."""
 
 
@@ -43,6 +45,10 @@ class ClientHandler(Receiver):
         """See `ServedDigests.digests`."""
         limit = max(0, int(limit_bytes))
         return self._in_thread("digests", _eight(after), limit, _eight(detailed_until))
+
+    def dqm_packed_until(self, after: bytes) -> Any:
+        """See `ServedDigests.packed_until`."""
+        return self._in_thread("packed_until", _eight(after))
 
     def dqm_bytes_after(self, tid: bytes) -> Any:
         """See `ServedDigests.bytes_after`."""

@@ -20,7 +20,6 @@ from dqm_db.volume.digests import DigestReader, TransactionDigest
 from dqm_db.volume.errors import DamagedData
 from dqm_db.volume.reachable import reachable_among
 from dqm_db.volume.record_digests import FileReplaced
-from dqm_db.volume.transactions import NO_TRANSACTION
 
 LONGEST_SECONDS = 2.0
 """After which an answer ends with the transaction that is being read."""
@@ -43,7 +42,6 @@ class ServedDigests:
         self._files = files
         self._lock = threading.Lock()
         self._reader: DigestReader | None = None
-        self._packed_until = NO_TRANSACTION
         self._closed = False
 
     def digests(self, after: bytes, limit_bytes: int, detailed_until: bytes) -> dict[str, Any]:
@@ -54,8 +52,7 @@ class ServedDigests:
         dict
             ``transactions``: as `dqm_db.volume.digest_wire` writes them; those up to
             *detailed_until* with details. ``complete``: whether no more follow now. ``broken``:
-            why none can be read any more, or None. ``packed_until``: id up to which a pack may
-            have removed transactions.
+            why none can be read any more, or None.
         """
         with self._lock:
             try:
@@ -93,7 +90,6 @@ class ServedDigests:
             "transactions": [to_plain(one) for one in found],
             "complete": complete,
             "broken": broken,
-            "packed_until": self._packed_until,
         }
 
     def reachable(self, oids: Sequence[bytes]) -> list[bytes]:
@@ -110,11 +106,22 @@ class ServedDigests:
                 return self._reader
             self._drop()
             self._reader = self._open(end)
-        self._packed_until = self._reader.packed_until()
         return self._reader
 
     def _open(self, end: int) -> DigestReader:
         return DigestReader(Path(self._files.getName()), Path(self._files.blob_dir), end)
+
+    def packed_until(self, after: bytes) -> bytes:
+        """Id up to which a pack may have removed transactions; see `DigestReader.packed_until`.
+
+        Raises
+        ------
+        OSError
+        """
+        with self._files._lock:
+            reader = self._open(self._files._pos)
+        with reader:
+            return reader.packed_until(after)
 
     def bytes_after(self, tid: bytes) -> int:
         """Bytes of ``Data.fs`` that the transactions later than *tid* take.

@@ -114,17 +114,40 @@ def compare(
         Called after each transaction.
     """
     started = time.time()
-    reference, *others = sides
-    known = list(remembered) or [None] * len(others)
+    known = list(remembered) or [None] * (len(sides) - 1)
     after = NO_TRANSACTION
     if known and all(known):
         after = before(min(one.tid for one in known if one is not None))
-    pairs = [
-        Pair(reference, other, one, first_leads) for other, one in zip(others, known, strict=True)
-    ]
-    read = [Read(side) for side in sides]
-    detailed_until = max(side.packed_until for side in sides) if others else NO_TRANSACTION
-    until = max(side.last for side in sides)  # what is committed meanwhile is left out
+    packed_until = _packed_until(sides, after)
+    while True:
+        pairs = [
+            Pair(sides[0], other, packed_until, one, first_leads)
+            for other, one in zip(sides[1:], known, strict=True)
+        ]
+        read = [Read(side) for side in sides]
+        _compare(read, pairs, after, max(packed_until.values(), default=NO_TRANSACTION), progress)
+        outcome = Verification(started, time.time() - started, after, tuple(read), tuple(pairs))
+        if not any(pair.found for pair in pairs) or outcome.silent:
+            return outcome
+        earlier, packed_until = packed_until, _packed_until(sides, after)
+        if packed_until == earlier:
+            return outcome
+        # A pack in the meantime may be all that was found: once more, with what it explains.
+
+
+def _packed_until(sides: Sequence[Side], after: bytes) -> dict[str, bytes]:
+    """Of each side, when there is something to explain: one alone differs from nothing."""
+    return {side.name: side.packed_until(after) for side in sides} if len(sides) > 1 else {}
+
+
+def _compare(
+    read: Sequence[Read],
+    pairs: Sequence[Pair],
+    after: bytes,
+    detailed_until: bytes,
+    progress: Progress,
+) -> None:
+    until = max(one.side.last for one in read)  # what is committed meanwhile is left out
     _walk(read, pairs, after, detailed_until, until, progress)
     for pair, mine in zip(pairs, read[1:], strict=True):
         if read[0].error is None and mine.error is None:
@@ -132,7 +155,6 @@ def compare(
                 pair.finish()
             except DatabaseUnavailable as error:
                 mine.error = error
-    return Verification(started, time.time() - started, after, tuple(read), tuple(pairs))
 
 
 def _walk(

@@ -40,16 +40,19 @@ class VolumeSide:
             reader = DigestReader(volume.data_file, volume.blob_dir)
         except OSError as error:
             raise DamagedData(f"cannot read {volume.data_file} ({error.strerror})") from error
-        with reader:
-            self.packed_until = reader.packed_until()
-            with contextlib.suppress(DamagedData):  # which will be found in reading
-                self.last = reader.last()
+        with reader, contextlib.suppress(DamagedData):  # which will be found in reading
+            self.last = reader.last()
 
     def transactions(
         self, after: bytes, detailed_until: bytes = NO_TRANSACTION
     ) -> Iterator[TransactionDigest]:
         """See `Side`."""
         return read_digests(self._volume, after, detailed_until)
+
+    def packed_until(self, after: bytes) -> bytes:
+        """See `Side`."""
+        with DigestReader(self._volume.data_file, self._volume.blob_dir) as reader:
+            return reader.packed_until(after)
 
     def one(self, tid: bytes) -> TransactionDigest | None:
         """See `Side`."""

@@ -10,6 +10,7 @@ both have must be the same all the same.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from dqm_db.verification.sides import Side
@@ -64,6 +65,8 @@ class Pair:
     Attributes
     ----------
     first, second : Side
+    packed_until : mapping of str to bytes
+        Name of a side -> id up to which a pack may have removed something there.
     remembered : Verified or None
         Where an earlier verification ended.
     first_leads : bool
@@ -82,6 +85,7 @@ class Pair:
 
     first: Side
     second: Side
+    packed_until: Mapping[str, bytes] = field(default_factory=dict)
     remembered: Verified | None = None
     first_leads: bool = True
     same: int = 0
@@ -136,16 +140,19 @@ class Pair:
                 known.tid,
                 f"was verified before, but {' and '.join(behind)} has gone back behind it",
             )
-        elif known.tid > max(side.packed_until for side in self.sides):
+        elif known.tid > max(self._horizon(side) for side in self.sides):
             self._find(known.tid, "was verified before, and is on neither side now")
 
+    def _horizon(self, side: Side) -> bytes:
+        return self.packed_until.get(side.name, NO_TRANSACTION)
+
     def _packed(self, tid: bytes) -> list[Side]:
-        return [side for side in self.sides if tid <= side.packed_until]
+        return [side for side in self.sides if tid <= self._horizon(side)]
 
     def _lacks(self, tid: bytes, side: Side, had: TransactionDigest | None) -> None:
         """*side* does not have what the other one has."""
         other = self.second if side is self.first else self.first
-        explained = tid <= side.packed_until and tid != other.last
+        explained = tid <= self._horizon(side) and tid != other.last
         if explained and had is not None and had.detail is not None:
             for record in had.detail.records:
                 self._ask(side, record.oid, tid)

@@ -34,7 +34,6 @@ class _Piece:
     transactions: list[TransactionDigest]
     complete: bool
     broken: str | None
-    packed_until: bytes
 
 
 class ServerSide:
@@ -72,8 +71,7 @@ class ServerSide:
             self._ahead = ThreadPoolExecutor(1, thread_name_prefix="asking for digests")
             self._resources.callback(self._ahead.shutdown)
             self.last = self._storage.lastTransaction()
-            # What comes after every transaction is nothing, but told with the pack of the server.
-            self.packed_until = self._piece(b"\xff" * 8, NO_TRANSACTION, 0).packed_until
+            self.packed_until(self.last)  # whether it knows our methods at all
             undo.pop_all()
 
     def __enter__(self) -> Self:
@@ -98,6 +96,14 @@ class ServerSide:
                 raise DamagedData(f"{self.name}: {piece.broken}")
             if not more:
                 return
+
+    def packed_until(self, after: bytes) -> bytes:
+        """See `Side`."""
+        answer = self._call("dqm_packed_until", after)
+        try:
+            return of_bytes(answer, 8)
+        except ValueError as error:
+            raise self._misunderstood(error) from error
 
     def one(self, tid: bytes) -> TransactionDigest | None:
         """See `Side`."""
@@ -127,7 +133,6 @@ class ServerSide:
                 [from_plain(one) for one in answer["transactions"]],
                 bool(answer["complete"]),
                 None if broken is None else str(broken),
-                of_bytes(answer["packed_until"], 8),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise self._misunderstood(error) from error

@@ -18,13 +18,10 @@ class Side(Protocol):
         What it is called in reports, such as HOST:PORT.
     last : bytes
         Id (8 bytes) of its last transaction when the comparison began.
-    packed_until : bytes
-        Id up to which a pack may have removed transactions, or records of them.
     """
 
     name: str
     last: bytes
-    packed_until: bytes
 
     def transactions(
         self, after: bytes, detailed_until: bytes = NO_TRANSACTION
@@ -37,6 +34,12 @@ class Side(Protocol):
             Nothing can be read from here on.
         DatabaseUnavailable
             It does not answer any more.
+        """
+
+    def packed_until(self, after: bytes) -> bytes:
+        """Id up to which a pack may have removed transactions, or records of them.
+
+        `NO_TRANSACTION` when it is not later than *after*.
         """
 
     def one(self, tid: bytes) -> TransactionDigest | None:

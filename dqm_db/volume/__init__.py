@@ -9,6 +9,7 @@ those of containers.
 ``digests``          digests of all transactions, to compare volumes and to find damage
 ``digest_wire``      the same as plain lists, to be sent
 ``record_digests``   those of the records and blobs of one transaction
+``transaction_file`` finds transactions in a ``Data.fs``
 ``windows``          reads large files with little memory
 ``reachable``        which objects can be reached from the root
 ``state``            ``volume.json``: what a server is, and has to do at its next start

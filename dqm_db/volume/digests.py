@@ -12,32 +12,22 @@ Nothing stored is ever loaded.
 from __future__ import annotations
 
 import contextlib
-import os
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import NamedTuple, Self
 
 from ZODB._compat import FILESTORAGE_MAGIC
 from ZODB.blob import FilesystemHelper
-from ZODB.FileStorage.format import TRANS_HDR, TRANS_HDR_LEN
+from ZODB.FileStorage.format import TRANS_HDR_LEN
 from ZODB.utils import p64, u64
 
 from dqm_db.volume.errors import DamagedData
 from dqm_db.volume.layout import Volume
-from dqm_db.volume.record_digests import (
-    DIGEST_BYTES,
-    LENGTH,
-    FileReplaced,
-    RecordDigest,
-    RecordReader,
-)
+from dqm_db.volume.record_digests import DIGEST_BYTES, FileReplaced, RecordDigest, RecordReader
+from dqm_db.volume.transaction_file import LENGTH, TransactionFile, TransactionHeader
 from dqm_db.volume.transactions import NO_TRANSACTION, START
 from dqm_db.volume.windows import FileEnds
-
-_TRANSACTION = struct.Struct(TRANS_HDR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,29 +78,15 @@ class TransactionDigest:
     detail: Detail | None = None
 
 
-class _Header(NamedTuple):
-    tid: bytes
-    length: int
-    status: bytes
-    user: int
-    description: int
-    extension: int
-
-    @property
-    def size(self) -> int:
-        return TRANS_HDR_LEN + self.user + self.description + self.extension
-
-
-class DigestReader:
-    """Reads the transactions of a ``Data.fs`` in order, with an open file of its own.
+class DigestReader(TransactionFile):
+    """Reads the transactions of a ``Data.fs`` in order, and the blobs that belong to them.
 
     Parameters
     ----------
-    data_file, blob_dir
-        What to read.
-    end
-        Position after the last finished transaction, which the FileStorage of a running server
-        knows. When None, the size of the file: an unfinished transaction at the end is left out.
+    data_file, end
+        See `TransactionFile`.
+    blob_dir
+        Where its blobs are.
 
     Raises
     ------
@@ -119,31 +95,16 @@ class DigestReader:
     """
 
     def __init__(self, data_file: Path, blob_dir: Path, end: int | None = None) -> None:
-        self.path = data_file
-        self._descriptor = os.open(data_file, os.O_RDONLY | os.O_CLOEXEC)
-        status = os.fstat(self._descriptor)
-        self.inode = status.st_ino
-        self._live = end is not None
-        self._records = RecordReader(self._descriptor, data_file, FilesystemHelper(str(blob_dir)))
-        self.end = self._records.end = status.st_size if end is None else end
+        super().__init__(data_file, end)
+        blobs = FilesystemHelper(str(blob_dir))
+        self._records = RecordReader(self.descriptor, self.window, data_file, blobs)
+        self._records.end = self.end
         self._position, self._last = START, NO_TRANSACTION
         self._rewind()
 
     def move_end(self, end: int) -> None:
         """Read up to *end*, after more transactions were finished."""
         self.end = self._records.end = end
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-        self._descriptor = -1
 
     def seek(self, after: bytes) -> None:
         """Let `read` go on with the first transaction later than *after*; cheap where it stands.
@@ -166,99 +127,6 @@ class DigestReader:
         self._position, self._last = START, NO_TRANSACTION
         self._records.restart(whole=True)
 
-    def position_after(self, tid: bytes) -> int:
-        """Where the first transaction later than *tid* begins, or `end`.
-
-        Raises
-        ------
-        DamagedData
-            No way leads there.
-        """
-        ways = [self._from_end, self._from_start]
-        if self.end > START and self._number_of(START) + self._number_of_last() > 2 * u64(tid):
-            ways.reverse()
-        for way in ways:
-            with contextlib.suppress(FileEnds):  # then the other way, or the error below
-                return way(tid)
-        raise DamagedData(
-            f"{self.path} is too damaged to find transaction {tid.hex()}: restore it from a "
-            "backup, or wipe it when it is a replica's"
-        )
-
-    def _number_of(self, position: int) -> int:
-        with contextlib.suppress(OSError):  # only a guess depends on it
-            return u64(self._get(position, LENGTH))
-        return 0
-
-    def _number_of_last(self) -> int:
-        return self._number_of(self.end - LENGTH - self._number_of(self.end - LENGTH))
-
-    def _from_end(self, tid: bytes) -> int:
-        position = self.end
-        while position > START:
-            length = u64(self._get(position - LENGTH, LENGTH))
-            begin = position - LENGTH - length
-            if length < TRANS_HDR_LEN or begin < START:
-                raise FileEnds(f"byte {position - LENGTH}: no length of a transaction")
-            if self._get(begin, LENGTH) <= tid:
-                return position
-            position = begin
-        return START
-
-    def _from_start(self, tid: bytes) -> int:
-        position = START
-        while position < self.end:
-            header = self._header(position)
-            if header.tid > tid:
-                return position
-            if header.length < TRANS_HDR_LEN:
-                raise FileEnds(f"byte {position}: no length of a transaction")
-            position += header.length + LENGTH
-        return self.end
-
-    def last(self) -> bytes:
-        """The id of the last finished transaction; `NO_TRANSACTION` when there is none.
-
-        Raises
-        ------
-        DamagedData
-            The file ends in something else.
-        """
-        position = self.end
-        try:
-            while position > START:
-                begin = position - LENGTH - u64(self._get(position - LENGTH, LENGTH))
-                header = self._header(begin)
-                if begin + header.length + LENGTH != position:
-                    raise FileEnds(f"no transaction ends at byte {position}")
-                if self._live or header.status != b"c":
-                    return header.tid
-                position = begin
-        except OSError as error:
-            raise DamagedData(f"{self.path}: its last transaction is damaged ({error})") from error
-        return NO_TRANSACTION
-
-    def packed_until(self) -> bytes:
-        """The highest id of which a pack may have removed the transaction, or some records of it.
-
-        A pack marks those of which it has kept something. `NO_TRANSACTION` when it did nothing.
-        """
-        last, position = NO_TRANSACTION, START
-        with contextlib.suppress(FileEnds):  # reading in order will tell what is broken
-            while position < self.end:
-                header = self._header(position)
-                if header.status != b"p" or header.length < TRANS_HDR_LEN:
-                    return p64(u64(header.tid) - 1) if last > NO_TRANSACTION else last
-                last = header.tid
-                position += header.length + LENGTH
-        return last
-
-    def _get(self, position: int, length: int) -> bytes:
-        return self._records.window.peek(position, length, self.end)
-
-    def _header(self, position: int) -> _Header:
-        return _Header._make(_TRANSACTION.unpack(self._get(position, TRANS_HDR_LEN)))
-
     def read(self, *, detailed_until: bytes = NO_TRANSACTION) -> TransactionDigest | None:
         """The next transaction, with details if it is not later than *detailed_until*.
 
@@ -273,11 +141,11 @@ class DigestReader:
         """
         begin = self._position
         try:
-            if begin == START and self._get(0, START) != FILESTORAGE_MAGIC:
+            if begin == START and self.get(0, START) != FILESTORAGE_MAGIC:
                 raise FileEnds(f"it does not begin with {FILESTORAGE_MAGIC.decode()}")
             if begin >= self.end or self._is_unfinished(begin):
                 return None
-            header = self._header(begin)
+            header = self.header(begin)
             faults: list[str] = []
             end = self._end_of(begin, header, faults)
         except OSError as error:
@@ -292,35 +160,26 @@ class DigestReader:
 
     def _is_unfinished(self, begin: int) -> bool:
         """Whether a transaction at the end was never finished, as after a crash."""
-        if self._live:
+        if self.is_live:
             return False
         if begin + TRANS_HDR_LEN > self.end:
-            return self._get(begin, self.end - begin)[16:17] in (b"", b"c")
-        header = self._header(begin)
+            return self.get(begin, self.end - begin)[16:17] in (b"", b"c")
+        header = self.header(begin)
         return header.status == b"c" and begin + header.length + LENGTH >= self.end
 
-    def _end_of(self, begin: int, header: _Header, faults: list[str]) -> int:
+    def _end_of(self, begin: int, header: TransactionHeader, faults: list[str]) -> int:
         """Where the next transaction begins; says in *faults* what had to be guessed."""
-        if self._is_framed(begin):
+        if self.is_framed(begin):
             return begin + header.length + LENGTH
         faults.append(f"byte {begin}: the length of the transaction is damaged")
         for candidate in (self._walk(begin, header), begin + header.length + LENGTH):
-            if begin + TRANS_HDR_LEN < candidate < self.end and self._is_framed(candidate):
+            if begin + TRANS_HDR_LEN < candidate < self.end and self.is_framed(candidate):
                 return candidate
             if candidate == self.end:
                 return candidate
         raise FileEnds(faults[-1])
 
-    def _is_framed(self, begin: int) -> bool:
-        """Whether a transaction begins at *begin* whose two lengths agree."""
-        try:
-            header = self._header(begin)
-            last = begin + header.length
-            return header.length >= header.size and u64(self._get(last, LENGTH)) == header.length
-        except FileEnds:
-            return False
-
-    def _walk(self, begin: int, header: _Header) -> int:
+    def _walk(self, begin: int, header: TransactionHeader) -> int:
         """The end of a transaction by the records that say that they belong to it."""
         position = begin + header.size
         with contextlib.suppress(FileEnds):
@@ -332,7 +191,7 @@ class DigestReader:
         return position + LENGTH
 
     def _transaction(
-        self, begin: int, end: int, header: _Header, faults: list[str], detailed: bool
+        self, begin: int, end: int, header: TransactionHeader, faults: list[str], detailed: bool
     ) -> TransactionDigest:
         if header.status not in (b" ", b"p"):
             faults.append(f"byte {begin + 16}: {header.status!r} is no status of a transaction")
@@ -342,11 +201,11 @@ class DigestReader:
         first, last = begin + header.size, end - LENGTH
         packed = header.status == b"p"
         try:
-            texts = self._get(begin + TRANS_HDR_LEN, header.size - TRANS_HDR_LEN)
+            texts = self.get(begin + TRANS_HDR_LEN, header.size - TRANS_HDR_LEN)
             records.extend(reader.read(begin, first, last, header.tid, packed, faults))
         except OSError as error:
             faults.append(f"the transaction at byte {begin} cannot be read ({error})")
-        told = _TRANSACTION.pack(header.tid, 0, b" ", *header[3:]) + texts
+        told = header.told() + texts
         metadata = blake2b(told, digest_size=DIGEST_BYTES).digest()
         contents = b"".join(record.digest for record in records)
         description = texts[header.user : header.user + header.description]
@@ -368,7 +227,7 @@ class DigestReader:
             return tid
         following = b"\xff" * 8
         with contextlib.suppress(OSError):  # then anything later will do
-            following = self._get(end, LENGTH)
+            following = self.get(end, LENGTH)
         for candidate in (tid, other):
             if self._last < candidate < following:
                 return candidate

@@ -14,12 +14,10 @@ from ZODB.FileStorage.format import DATA_HDR, DATA_HDR_LEN
 from ZODB.fsIndex import fsIndex
 from ZODB.utils import u64
 
+from dqm_db.volume.transaction_file import LENGTH
 from dqm_db.volume.windows import PIECE, Window
 
 DIGEST_BYTES = 16
-LENGTH = 8
-"""Bytes of a length or a position, big-endian."""
-
 _LONGEST_BLOB_RECORD = 4096
 """Bytes; the record of a blob holds its class and no state."""
 
@@ -60,16 +58,21 @@ class RecordReader:
     ----------
     descriptor
         Of the open ``Data.fs``.
+    window
+        Through which it is read.
     path
         Where it was opened.
     blobs
         Knows where blobs are.
     """
 
-    def __init__(self, descriptor: int, path: Path, blobs: FilesystemHelper) -> None:
-        self.window = Window(descriptor)
+    def __init__(
+        self, descriptor: int, window: Window, path: Path, blobs: FilesystemHelper
+    ) -> None:
+        self.window = window
         self.end = 0
         self.blob_bytes = 0
+        self._last_blob: tuple[bytes, bytes, bytes] | None = None  # of which record, digest
         self.tid = b""
         """What the last record of the transaction took for the transaction's id."""
         self._descriptor = descriptor
@@ -108,6 +111,7 @@ class RecordReader:
         FileReplaced
         """
         self.blob_bytes = 0
+        self._last_blob = None
         self.tid = tid
         written: dict[bytes, int] = {}
         while position < last:
@@ -178,6 +182,8 @@ class RecordReader:
 
     def _blob(self, record: DataRecord, faults: list[str]) -> bytes:
         """The digest of the file that belongs to *record*, or why there is none."""
+        if self._last_blob is not None and self._last_blob[:2] == record[:2]:
+            return self._last_blob[2]  # ZEO writes records of blobs twice
         path = Path(self._blobs.getBlobFilename(record.oid, record.tid))
         digest = blake2b(digest_size=DIGEST_BYTES)
         try:
@@ -191,6 +197,7 @@ class RecordReader:
             fault = "is missing" if isinstance(error, FileNotFoundError) else f"({error.strerror})"
             faults.append(f"the blob {path} {fault}")
             return b"no blob"
+        self._last_blob = (record.oid, record.tid, digest.digest())
         return digest.digest()
 
     def is_replaced(self) -> bool:

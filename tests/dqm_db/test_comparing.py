@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import transaction
@@ -263,6 +264,22 @@ def test_a_pack_does_not_hide_what_was_lost(copy: Copy, tmp_path: Path) -> None:
     (pair,) = compared(copy, packed.without(lost, tmp_path / "third")).pairs
     assert [finding.tid for finding in pair.findings] == [lost]
     assert "which no pack removes" in pair.findings[0].text
+
+
+def test_a_pack_in_the_meantime_is_explained(copy: Copy, tmp_path: Path) -> None:
+    """The other side is packed just when this one has been read."""
+    last = copy.found()[-1].tid
+    other = copy.copied(tmp_path / "second")
+
+    class PackedMeanwhile(VolumeSide):
+        def transactions(self, *arguments: Any) -> Iterator[TransactionDigest]:
+            if not any(one.packed for one in copy.found()):
+                copy.pack(last)
+            return super().transactions(*arguments)
+
+    outcome = compare([PackedMeanwhile(copy.volume), VolumeSide(other.volume)])
+    assert not outcome.is_damaged, outcome.pairs[0].findings
+    assert outcome.pairs[0].superseded > 0
 
 
 def test_the_end_of_a_replica_is_not_explained_by_a_pack(copy: Copy, tmp_path: Path) -> None:

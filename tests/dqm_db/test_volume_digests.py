@@ -128,6 +128,8 @@ def test_a_pack_changes_only_what_it_packs(plain: Sample, tmp_path: Path) -> Non
     assert found[0].digest not in {one.digest for one in plain.sound}
     with DigestReader(volume.data_file, volume.blob_dir) as reader:
         assert found[-4].tid <= reader.packed_until() < found[-3].tid
+        assert reader.packed_until(found[-4].tid) == reader.packed_until()
+        assert reader.packed_until(found[-3].tid) == NO_TRANSACTION
     with DigestReader(plain.volume.data_file, plain.volume.blob_dir) as reader:
         assert reader.packed_until() == NO_TRANSACTION
 
