@@ -231,8 +231,10 @@ class Producer(zrs.PrimaryProducer):
         self.since = time.time()
         try:
             iterator = CheckedIterator(*self.iterator_args)
-        except (UnknownTransaction, zrs.TidTooHigh):
+        except UnknownTransaction:
             self._refuse()
+        except zrs.TidTooHigh:
+            self._refuse("when that server is itself a replica, wait until it has caught up; else ")
         except Exception:
             logger.exception("%scannot read the transactions to send", self.peer)
             self.callFromThread(self.cfr_close)
@@ -263,13 +265,13 @@ class Producer(zrs.PrimaryProducer):
     def _transaction_is_complete(self) -> None:
         self._complete = self._handed_over
 
-    def _refuse(self) -> None:
+    def _refuse(self, first: str = "") -> None:
         tid = self.start_tid
         reason = (
             f"the replica's last transaction {tid.hex()} ({TimeStamp(tid)} UTC) is not in "
             f"{self.storage._file_name} of the primary: they have diverged, or the primary was "
-            "restored or packed; `dqm resync` on the replica's host begins it anew and deletes "
-            "nothing"
+            f"restored or packed; {first}`dqm resync` on the replica's host begins it anew and "
+            "deletes nothing"
         )
         logger.error("%srefused: %s", self.peer, reason)
         self.callFromThread(self.cfr_write, zc.zrs.sizedmessage.marshals(refusal(reason)))
