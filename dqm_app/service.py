@@ -50,8 +50,8 @@ class Watcher(Protocol):
     def status_changed(self) -> None:
         """Only the health or the freshness is new, and nothing needs to be read again."""
 
-    def system_changed(self) -> None:
-        """What is known of the whole system is new."""
+    def system_changed(self) -> bool:
+        """What is known of the whole system is new; whether the page shows it."""
 
     def close(self) -> None:
         """The page is gone."""
@@ -321,8 +321,8 @@ class Service:
     def _system_collected(self) -> None:
         if self.system.status is not None and self.system_page.renew(self.system.status):
             self._tell_status()
-        for watcher in list(self._watchers.values()):
-            watcher.system_changed()
+        shown = [watcher.system_changed() for watcher in list(self._watchers.values())]
+        self.system.looked_at = any(shown)
 
     async def _look(self) -> bool:
         """Whether the health or the catalogues changed."""

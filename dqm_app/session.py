@@ -105,10 +105,12 @@ class Session:
         if self._wish is not None:
             self._statuses.ask(None)
 
-    def system_changed(self) -> None:
+    def system_changed(self) -> bool:
         """Say how the system is, if that is what the page shows."""
-        if self._front == SystemView.name:
+        shown = self._front == SystemView.name
+        if shown:
             self._systems.ask(None)
+        return shown
 
     def close(self) -> None:
         """Stop what is being done for the page: it is gone."""
@@ -187,7 +189,7 @@ class Session:
     def _show_without_run(self, wish: Wish, view: str | None, notes: tuple[str, ...]) -> None:
         """There is no run at all; a view that needs none is shown all the same."""
         needs_none = view is not None and view in VIEWS and not VIEWS[view].of_database
-        self._front = view if needs_none else None
+        self._bring_to_front(view if needs_none else None)
         if self._front is not None:
             self._restyle(wish.theme)
             self._update(self._front, NothingRead())
@@ -197,7 +199,8 @@ class Session:
         asked = wish.query.get("quantity", "").strip()
         if shown.unavailable is None and asked and shown.place.quantity not in (None, asked):
             notes = (*notes, another_quantity(asked, shown))
-        self._shown, self._front = shown, shown.place.view
+        self._shown = shown
+        self._bring_to_front(shown.place.view)
         query = shown.place.address().pairs()
         self._wish = replace(wish, query=query, opened=False, notes=notes)
         if shown.deleted:
@@ -216,6 +219,11 @@ class Session:
             log.exception("view %s of %s", shown.place.view, shown.key)
             failure = f"{_words(shown.place)} could not be drawn. {_SEE_LOG}"
         self._answer(wish, failure or warning, failed=failure is not None)
+
+    def _bring_to_front(self, view: str | None) -> None:
+        if view == SystemView.name and self._front != view:
+            self._service.system.hasten()  # what was collected a while ago is shown meanwhile
+        self._front = view
 
     def _update_view(self, shown: Shown, data: Any) -> None:
         name = shown.place.view

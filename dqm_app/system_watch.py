@@ -1,7 +1,7 @@
 """How the whole system is, as this process knows it: all servers, pulls, backups.
 
 Each process asks all servers every few seconds, however many pages there are and whether or not one
-shows it: `/metrics` tells it to monitors.
+shows it: `/metrics` tells it to monitors, and every page says what is critical.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 COLLECT_SECONDS = 10.0
 """Between two collections."""
+LOOKED_AT_SECONDS = 3.0
+"""The same while somebody looks at what is collected."""
 
 
 class SystemWatch:
@@ -43,6 +45,8 @@ class SystemWatch:
     ----------
     status : SystemStatus or None
         As of a few seconds ago; None until it was collected once.
+    looked_at : bool
+        Whether a page shows it now; set by whoever knows.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class SystemWatch:
         started: Callable[[], Awaitable[None]],
     ) -> None:
         self.status: SystemStatus | None = None
+        self.looked_at = False
         self._limits = Limits.of(settings)
         self._servers = servers
         self._read = read
@@ -100,6 +105,10 @@ class SystemWatch:
             listener()
         return self.status
 
+    @property
+    def _pause(self) -> float:
+        return LOOKED_AT_SECONDS if self.looked_at else COLLECT_SECONDS
+
     async def _database_facts(self) -> tuple[DatabaseFacts | None, str]:
         try:
             return await self._read(DatabaseFacts.read), ""
@@ -117,5 +126,5 @@ class SystemWatch:
             except Exception:  # the pages go on without
                 log.exception("collecting the status of the system failed")
             with contextlib.suppress(TimeoutError):  # nothing has happened meanwhile
-                async with asyncio.timeout(COLLECT_SECONDS):
+                async with asyncio.timeout(self._pause):
                     await self._hastened.wait()
