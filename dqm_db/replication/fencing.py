@@ -62,8 +62,8 @@ def require_alone(answers: Mapping[Address, ServerAnswer], since: int = 0) -> No
         if is_serving_primary(answer) and (answer.epoch or 0) >= since:
             raise Fenced(
                 f"{address} serves as primary already, in epoch {answer.epoch or 0}: there can "
-                "only be one; stop it, demote it (`dqm demote`), or take it out of DQM_SERVERS "
-                "when it serves another database"
+                "only be one; stop or demote it, or let this server follow (`dqm demote --follow "
+                "HOST:PORT`), or take it out of DQM_SERVERS when it serves another database"
             )
 
 

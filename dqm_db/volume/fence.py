@@ -148,7 +148,8 @@ class _Plain(ZODB.DB):
         if not isinstance(found, type) or not issubclass(found, Persistent):
             raise DamagedFence(
                 f"the root of the database holds a {modulename}.{globalname}: a database with "
-                "more than this system's own cannot be promoted, demoted or restored"
+                "more than this system's own has no epochs, and cannot be promoted, demoted or "
+                "restored; remove volume.json to serve it as before"
             )
         return found
 

@@ -151,9 +151,10 @@ def raw_root(server: DatabaseServer) -> Iterator[Any]:
 
 
 def test_a_planned_switch_and_back_loses_nothing_and_clients_follow(
-    pair: Pair, settings: DatabaseSettings
+    pair: Pair, settings: DatabaseSettings, database_server: Servers
 ) -> None:
     one, two = pair.start().one, pair.two
+    three = database_server("three", source=one, environment=pair.environment).start()
     write(settings, 1)
     reader = open_database(settings)
 
@@ -171,6 +172,11 @@ def test_a_planned_switch_and_back_loses_nothing_and_clients_follow(
     one.wait_for(two)
     assert role_of(one) == ("replica", 1, "serving")
     assert one.contents() == two.contents()
+    three.wait_for(two)  # through the demoted one, …
+    assert "follows" in pair.done(three, "demote", "--follow", source(two))
+    assert "already" in pair.done(three, "demote", "--follow", source(two))
+    assert told_by(three)["source"] == source(two)  # … or without it
+    three.kill()
 
     def followed() -> bool:
         with reader.snapshot() as snapshot:
