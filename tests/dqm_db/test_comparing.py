@@ -346,22 +346,28 @@ def test_one_volume_alone(copy: Copy) -> None:
     assert "damage on" in report.summary()
 
 
-@settings(max_examples=60)
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Copy:
+    """Nobody changes it."""
+    return Copy.new(tmp_path_factory.mktemp("sound")).write(1, 2, 3)
+
+
+@settings(max_examples=150)
 @given(data=st.data())
 def test_no_damage_is_the_same(
-    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+    data: st.DataObject, sound: Copy, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    root = tmp_path_factory.mktemp("any")
-    first = Copy.new(root / "first").write(1, 2, 3)
-    second = first.copied(root / "second")
-    contents = second.volume.data_file.read_bytes()
+    contents = sound.volume.data_file.read_bytes()
     position = data.draw(st.integers(0, len(contents) - 1))
     byte = data.draw(st.integers(0, 255).filter(lambda other: other != contents[position]))
-    second.damage(position, bytes([byte]))
-    status = contents[position - 16 : position - 8] in {one.tid for one in first.found()}
-    outcome = compared(first, second)
+    other = Copy.new(tmp_path_factory.mktemp("damaged"))
+    other.volume.blob_dir.symlink_to(sound.volume.blob_dir)
+    other.volume.data_file.write_bytes(contents)
+    other.damage(position, bytes([byte]))
+    is_status = contents[position - 16 : position - 8] in {one.tid for one in sound.found()}
+    outcome = compared(sound, other)
     # The one byte that may change is the status of the first transaction, to "packed".
-    assert outcome.is_damaged or (status and byte == ord("p"))
+    assert outcome.is_damaged or (is_status and byte == ord("p"))
 
 
 def test_documents_hold_everything(copy: Copy, tmp_path: Path) -> None:
