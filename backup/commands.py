@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -67,6 +68,9 @@ from_option = place_option("--from", "Folder of the backups.")
 @click.group(epilog=EXIT_CODES)
 def backup() -> None:
     """Back up a volume while its server runs, check backups, restore them."""
+    # A server that has just been started, or a copy, has an index that does not fit: ZODB then
+    # reads the file instead, and says so where nobody needs to know.
+    logging.getLogger("ZODB.FileStorage").addFilter(_matters)
 
 
 @backup.command(epilog=EXIT_CODES)
@@ -121,7 +125,10 @@ def create(
     }
     _note(OperationName.BACKUP, started, text, ok=True, facts=facts)
     if kept is not None:
-        _prune(place, kept, dry_run=False)
+        try:
+            _prune(place, kept, dry_run=False)
+        except BackupsLocked as error:  # the next one removes them
+            click.echo(f"dqm: warning: no old backups were removed: {error}", err=True)
 
 
 @backup.command("list", epilog=EXIT_CODES)
@@ -290,6 +297,10 @@ def repair(data_dir: Path, dry_run: bool, however_much: bool) -> None:
         )
     else:
         click.echo("nothing to cut: all transactions have their blobs")
+
+
+def _matters(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Ignoring index for")
 
 
 def _verify_one(verifier: Verifier, backups: Backups, which: str | None) -> Verified:

@@ -123,6 +123,7 @@ class _Making:
                 begin=piece.begin,
                 end=piece.end,
                 data=self._stored("Data.fs", piece.data, draft),
+                compare_from=piece.compare_from,
                 md5=piece.md5,
                 index=self._stored("Data.fs.index", piece.index, draft),
                 blobs=blobs,

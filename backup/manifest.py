@@ -74,8 +74,10 @@ class Manifest:
         The bytes of ``Data.fs`` that it adds.
     data : StoredFile or None
         Those bytes; None when nothing had changed.
+    compare_from : int
     md5 : str
-        Their MD5, by which repozo decides whether the next one can be incremental.
+        The MD5 of the last of them, from that position on, by which repozo decides whether the next
+        one can be incremental.
     index : StoredFile or None
         ``Data.fs.index`` up to *end*.
     blobs : tuple of StoredBlob
@@ -98,6 +100,7 @@ class Manifest:
     begin: int
     end: int
     data: StoredFile | None
+    compare_from: int
     md5: str
     index: StoredFile | None
     blobs: tuple[StoredBlob, ...]
@@ -165,6 +168,9 @@ class Manifest:
             and (self.follows is None or _NAME.fullmatch(self.follows) is not None),
             "sizes": all(type(size) is int and 0 <= size < _LARGEST for size in sizes),
             "begin": self.begin <= self.end and (self.kind == "incremental" or self.begin == 0),
+            "compare_from": type(self.compare_from) is int
+            and self.begin <= self.compare_from <= self.end
+            and re.fullmatch("([0-9a-f]{32})?", self.md5) is not None,
             "data": self.end - self.begin == (self.data.size if self.data else 0),
             "files": all(Path(file.name).name == file.name != "" for file in files),
             "ids": all(_ID.fullmatch(one.oid) and _ID.fullmatch(one.tid) for one in self.blobs),

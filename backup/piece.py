@@ -10,8 +10,9 @@ a folder of its own, below the unfinished backup, for these reasons:
   path.
 * It takes a copy of nothing for unchanged, whatever the file holds by now.
 
-With ``-Q``, which is how it is called, it compares only the newest copied piece with the file. That
-is enough to notice a pack and a restored volume: both move or replace the bytes of that piece.
+With ``-Q``, which is how it is called, it compares only the newest copied piece with the file, and
+here only the last `COMPARED` bytes of that. It is enough to notice a pack and a restored volume:
+both move or replace the bytes there.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ from ZODB.scripts import repozo
 from backup.manifest import Manifest
 from dqm_db.volume.errors import DamagedData
 
+COMPARED = 16_000_000
+"""Bytes before its end that have to be the same for an incremental backup."""
+
 _FULL = "1970-01-01-00-00-00"
 """The name that repozo finds for the full backup at the beginning of the chain."""
 
@@ -42,8 +46,9 @@ class Piece:
         Whether it is the whole file.
     data, index : Path or None
         The copy, and the index up to *end*; None when nothing has changed.
+    compare_from : int
     md5 : str
-        Of the bytes.
+        MD5 of the bytes from there on, of which there are at most `COMPARED`.
     """
 
     is_full: bool
@@ -51,6 +56,7 @@ class Piece:
     end: int
     data: Path | None
     index: Path | None
+    compare_from: int
     md5: str
 
 
@@ -80,7 +86,7 @@ def cut_piece(data_file: Path, chain: Sequence[Manifest], folder: Path) -> Piece
     proven = [link for link in chain if link.data is not None]
     if proven:
         (folder / f"{_FULL}.fs").touch()
-        lines = [f"{link.name} {link.begin} {link.end} {link.md5}\n" for link in proven]
+        lines = [f"{link.name} {link.compare_from} {link.end} {link.md5}\n" for link in proven]
         (folder / f"{_FULL}.dat").write_text("".join(lines), "ascii")
     before = set(folder.iterdir())
     options = SimpleNamespace(
@@ -102,9 +108,15 @@ def cut_piece(data_file: Path, chain: Sequence[Manifest], folder: Path) -> Piece
     made = {path.suffix: path for path in set(folder.iterdir()) - before}
     if ".fs" not in made and ".deltafs" not in made:
         end = chain[-1].end
-        return Piece(False, end, end, None, None, "")
+        return Piece(False, end, end, None, None, end, "")
     is_full = ".fs" in made
     dat = made[".dat"] if is_full else folder / f"{_FULL}.dat"
     *_, first, last, md5 = dat.read_bytes().splitlines()[-1].rsplit(None, 3)
     piece = made[".fs" if is_full else ".deltafs"]
-    return Piece(is_full, int(first), int(last), piece, made[".index"], md5.decode())
+    begin, end = int(first), int(last)
+    compare_from = max(begin, end - COMPARED)
+    if compare_from > begin:
+        with piece.open("rb") as file:
+            file.seek(compare_from - begin)
+            md5 = repozo.checksum(file, end - compare_from).encode()
+    return Piece(is_full, begin, end, piece, made[".index"], compare_from, md5.decode())

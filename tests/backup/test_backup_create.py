@@ -12,7 +12,7 @@ from backup_volumes import contents, delete, opened, pack, runs_of, store
 from ZODB.scripts import repozo
 
 from backup import create as create_module
-from backup import files, pool
+from backup import files, piece, pool
 from backup.create import create_backup
 from backup.errors import BackupFailed, BackupsLocked, BackupUnwritable, IncrementalImpossible
 from backup.place import Backup, BackupPlace
@@ -119,6 +119,22 @@ def test_a_pack_is_noticed_after_a_backup_without_changes(
     """repozo alone takes an empty piece for one that has not changed, whatever the file holds."""
     create_backup(volume, place)
     create_backup(volume, place)
+    delete(volume, 1)
+    pack(volume)
+    store(volume, *range(10, 20))
+    made = create_backup(volume, place)
+    assert made.manifest.kind == "full"
+    assert contents(restored(place, made, tmp_path / "r")) == contents(volume)
+
+
+def test_only_the_end_of_a_large_piece_is_compared(
+    volume: Volume, place: BackupPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(piece, "COMPARED", 1000)
+    full = create_backup(volume, place)
+    assert full.manifest.compare_from == full.manifest.end - 1000
+    store(volume, 3)
+    assert create_backup(volume, place).manifest.kind == "incremental"
     delete(volume, 1)
     pack(volume)
     store(volume, *range(10, 20))

@@ -25,6 +25,7 @@ def a_manifest(name: str = "2026-05-03T01-30-00.000Z", **changes: object) -> Man
         "begin": 0,
         "end": 100,
         "data": StoredFile("Data.fs.zst", 60, 100, DIGEST),
+        "compare_from": 10,
         "md5": "00" * 16,
         "index": StoredFile("Data.fs.index.zst", 10, 20, DIGEST),
         "blobs": (StoredBlob("00" * 8, "03ffaa0011223344", 5, DIGEST),),
@@ -105,6 +106,8 @@ def test_anything_else_is_refused(written: Path, raw: bytes) -> None:
         {"blobs": (StoredBlob("../../../etc", "03ffaa0011223344", 5, DIGEST),)},
         {"blobs": (StoredBlob("00" * 8, "03ffaa0011223344", True, DIGEST),)},
         {"epoch": -1},
+        {"compare_from": 101},
+        {"md5": "00 1 2"},
     ],
 )
 def test_what_cannot_be_is_refused(tmp_path: Path, change: dict[str, object]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from backup_volumes import contents, opened, original_of, runs_of, store, tree
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backup import repair as repair_module
@@ -118,6 +118,7 @@ def test_blobs_without_their_transaction_are_set_aside(volume: Volume) -> None:
     assert len(done.blobs) == 2 and runs_of(volume) == {1, 2, 3, 4}
 
 
+@settings(max_examples=40)
 @given(st.data())
 def test_any_end_is_cut_to_whole_transactions(
     original: Volume, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from backup_volumes import contents, opened, runs_of, store, tree
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from persistent import Persistent
 from persistent.mapping import PersistentMapping
@@ -80,6 +80,7 @@ def test_one_backup_alone(place: BackupPlace) -> None:
     assert place.read().found[2].verification is None
 
 
+@settings(max_examples=50)
 @given(st.data())
 def test_a_flipped_bit_is_found_or_changes_nothing(
     made: BackupPlace, expected: dict[str, bytes], data: st.DataObject
