@@ -67,7 +67,12 @@ def ask_servers(
     async def ask_all() -> dict[Address, ServerAnswer]:
         return dict(filter(None, await asyncio.gather(*map(ask, addresses))))
 
-    return asyncio.run(ask_all())
+    # As asyncio.run, which would also wait for the name of a host that is still looked up.
+    loop = asyncio.new_event_loop()
+    try:
+        return loop.run_until_complete(ask_all())
+    finally:
+        loop.close()
 
 
 def is_serving_primary(answer: ServerAnswer) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from dqm_db.peers import ask_servers, known_servers
+from dqm_db.peers import ask_servers, configured_servers, known_servers
 from dqm_db.replication.addresses import Address
 from dqm_db.replication.commands import DATA_DIR
 from dqm_db.replication.errors import RoleRefused
@@ -64,7 +64,7 @@ def promote(data_dir: Path | None, old_primary_is_off: bool, feeds_at: str | Non
     if is_primary_already(server):
         click.echo(f"{server.address} is the primary already, in epoch {server.epoch}")
         return
-    answers = others(server, ask_servers(known_servers()))
+    answers = _others(server)
     forced = old_primary_is_off and server.fence_state != DEMOTED
     require_promotable(
         server,
@@ -118,7 +118,7 @@ def demote(data_dir: Path | None, successor: str) -> None:
     address = Address.parse(successor, "--follow")
     server = _server(data_dir)
     require_followable(server, address)
-    answers = others(server, ask_servers(known_servers()))
+    answers = _others(server)
     highest = highest_epoch(answers)
     ends_epoch = _ends_epoch(server, highest)
     state = VolumeState(
@@ -211,6 +211,16 @@ def resync(data_dir: Path | None) -> None:
 
 def _server(data_dir: Path | None, *, look: bool = True) -> LocalServer:
     return LocalServer.of(Volume(load(ServerSettings, data_dir=data_dir).data_dir), look=look)
+
+
+def _others(server: LocalServer) -> dict[Address, ServerAnswer]:
+    """What the other servers of the database say that are known and answer."""
+    if not configured_servers():
+        click.echo(
+            "dqm: warning: DQM_SERVERS is not set, so not all servers can be asked what they are",
+            err=True,
+        )
+    return others(server, ask_servers(known_servers()))
 
 
 def _ends_epoch(server: LocalServer, highest: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,9 +13,14 @@ import pytest
 from ZODB.FileStorage import FileStorage
 
 from dqm_db.errors import DatabaseUnavailable, ReadOnlyDatabase
-from dqm_db.peers import only_where_to_write
+from dqm_db.peers import (
+    ask_servers,
+    configured_servers,
+    known_servers,
+    only_where_to_write,
+)
 from dqm_db.replication import roles
-from dqm_db.replication.addresses import Address
+from dqm_db.replication.addresses import Address, listen
 from dqm_db.replication.errors import Fenced, RoleContradiction, RoleRefused
 from dqm_db.replication.local_server import LocalServer
 from dqm_db.replication.promotion import (
@@ -405,3 +411,23 @@ def test_only_a_server_is_told_to_begin_anew(volume: Volume, files: FileStorage)
     (volume.root / "filestorage" / "Data.fs.lock").write_text(" 1\n")
     assert server_of(volume) is None
     assert not is_held(Volume(volume.root / "absent"))
+
+
+def test_servers_are_those_that_are_named_or_else_of_the_database(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DQM_DB_URL", f"zeo://{ONE},{TWO},{ONE}")
+    monkeypatch.delenv("DQM_SERVERS", raising=False)
+    assert configured_servers() == ()
+    assert known_servers() == (ONE, TWO)
+    monkeypatch.setenv("DQM_SERVERS", f"{TWO}, {TWO}")
+    assert configured_servers() == known_servers() == (TWO,)
+    monkeypatch.delenv("DQM_SERVERS")
+    monkeypatch.setenv("DQM_DB_URL", "file:///srv/Data.fs")
+    assert known_servers() == ()
+
+
+def test_who_does_not_answer_is_left_out() -> None:
+    with contextlib.closing(listen(Address("127.0.0.1", 0), "test")) as silent:
+        addresses = [Address("127.0.0.1", silent.getsockname()[1]), Address("127.0.0.1", 1)]
+        assert ask_servers(addresses, 0.1) == {}

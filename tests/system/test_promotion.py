@@ -29,6 +29,8 @@ from dqm_db.volume.layout import Volume
 from dqm_db.volume.state import PRIMARY, PROMOTED, REPLICA, VolumeState
 from dqm_db.writer import open_writer
 
+pytestmark = pytest.mark.system
+
 Servers = Callable[..., DatabaseServer]
 
 
