@@ -29,6 +29,9 @@ class Monitored(RequestHandler):
         """Every answer is of this moment."""
         self.set_header("Cache-Control", "no-store")
 
+    def _log(self) -> None:
+        """Log nothing: monitors ask every few seconds, and a 503 is an answer like any other."""
+
     @property
     def server_context(self) -> Any:
         """Bokeh's context of the only application that there is."""
