@@ -61,10 +61,10 @@ def promote(data_dir: Path | None, old_primary_is_off: bool, feeds_at: str | Non
     if feeds_at is not None:
         feeds_at = str(Address.parse(feeds_at, "--replication-address"))
     server = _server(data_dir)
-    if is_primary_already(server):
+    answers = _others(server)
+    if is_primary_already(server) and highest_epoch(answers) <= server.epoch:
         click.echo(f"{server.address} is the primary already, in epoch {server.epoch}")
         return
-    answers = _others(server)
     forced = old_primary_is_off and server.fence_state != DEMOTED
     require_promotable(
         server,

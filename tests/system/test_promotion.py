@@ -226,6 +226,7 @@ def test_a_forced_promotion_fences_the_old_primary_which_is_resynchronised(
     one.start(wait=False)
     assert one.wait() == 77
     assert "epoch 1" in one.text()
+    assert "answers as the primary" in pair.refused(one, "promote", "--old-primary-is-off")
     # … it follows, but has a transaction of its own, …
     assert "next start" in pair.done(one, "demote", "--follow", source(two))
     one.start()
