@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 
@@ -297,6 +298,61 @@ def test_a_real_database_in_a_file(file_settings):
         assert await service.run(lambda snapshot: snapshot.cameras()) == ("NectarCAMQM",)
 
     serving(database, scenario)
+
+
+class Counting:
+    """Counts what a service does."""
+
+    def __init__(self) -> None:
+        self.open = self.opened = 0
+        self.reads: list[str] = []
+
+    def session_opened(self) -> None:
+        self.open += 1
+        self.opened += 1
+
+    def session_closed(self) -> None:
+        self.open -= 1
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.reads.append(type(error).__name__)
+            raise
+        self.reads.append("fine")
+
+
+def test_pages_and_reads_are_counted_once(writer):
+    writer.store_run(a_run(6001), None)
+    meters = Counting()
+
+    async def run() -> None:
+        service = Service(SETTINGS, lambda: FakeDatabase(writer), meters=meters)
+        service.start()
+        try:
+            await until(lambda: service.health.state is State.OK)
+            recorder = Recorder(service)
+            service.subscribe("asked for", recorder)
+            service.subscribe("open", recorder)
+            for _ in range(2):  # each request of a page says so
+                service.page_opened("open")
+            service.page_opened("gone already")
+            assert (meters.open, meters.opened) == (1, 1)
+            for name in ("open", "open", "asked for"):
+                service.session_closed(name)
+            assert (meters.open, meters.opened) == (0, 1)
+            before = len(meters.reads)
+            for _ in range(2):
+                await service.read("runs", lambda snapshot: snapshot.runs("NectarCAMQM"))
+            with pytest.raises(ZeroDivisionError):
+                await service.run(lambda _: 1 / 0)
+            assert meters.reads[before:] == ["fine", "ZeroDivisionError"], "memory is no read"
+        finally:
+            service.close()
+
+    asyncio.run(run())
 
 
 def test_trim_memory_can_be_called():

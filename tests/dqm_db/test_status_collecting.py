@@ -19,6 +19,7 @@ from dqm_db.server_answers import NO_TRANSACTION, ServerAnswer
 from dqm_db.settings import DatabaseSettings, WatchSettings
 from dqm_db.status import collecting
 from dqm_db.status.collecting import Servers, ask_servers, primary_of, with_lag, with_roles
+from dqm_db.status.missing import bytes_after
 from dqm_db.status.model import ServerStatus
 
 HOST = "127.0.0.1"
@@ -193,3 +194,7 @@ def test_a_server_that_is_none_is_named(monkeypatch):
     monkeypatch.setenv("DQM_SERVERS", "a:1,b")
     with pytest.raises(ConfigurationError, match="DQM_SERVERS: 'b'"):
         Servers.of(DatabaseSettings(), WatchSettings())
+
+
+def test_a_primary_that_does_not_say_what_follows_is_no_error(free_port):
+    assert bytes_after(Address(HOST, free_port), {OLD}, 0.1, None) == {}
