@@ -13,7 +13,7 @@ from ZODB.blob import FilesystemHelper
 from backup.assemble import assemble, write_index
 from backup.check import MOST_FAULTS, RecordCheck
 from backup.errors import DamagedBackup, RestoreTargetNotEmpty
-from backup.files import copy, require_room, writing
+from backup.files import copy, require_room, sync, sync_all, writing
 from backup.place import Backup, BackupPlace
 from backup.pool import BlobPool
 from backup.progress import Progress
@@ -71,7 +71,7 @@ def restore(
             _check(chain, draft)
             why = f"restored from the backup {backup.name} ({backup.utc})"
             VolumeState(begin_epoch=RESTORED, at=time.time(), why=why).write(draft)
-            os.sync()  # thousands of folders of blobs, each of which would need a call of its own
+            sync_all(draft.root)
             # Data.fs comes last: without it there is nothing to serve.
             for path in (draft.state, draft.blob_dir, draft.data_file.parent):
                 path.rename(volume.root / path.name)
@@ -79,7 +79,7 @@ def restore(
         except BaseException:
             shutil.rmtree(draft.root, ignore_errors=True)  # the next one removes what is left
             raise
-        os.sync()
+        sync(volume.root)
 
 
 def _require_empty(root: Path) -> None:
