@@ -236,6 +236,7 @@ class DatabaseServer(ServerProcess):
             zeo_address=given["--address"],
             zrs_address=given.get("--replication-address"),
             reconnect_delay=float(self.environment["DQM_RECONNECT_DELAY"]),
+            keep_alive=float(self.environment.get("DQM_KEEP_ALIVE", "60")),
             transaction_timeout=float(self.environment.get("DQM_TRANSACTION_TIMEOUT", "120")),
         )
         files = TLSFiles.of(self._system())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -17,7 +18,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 import tls_hosts
@@ -48,6 +49,7 @@ from dqm_db.writer import open_writer
 pytestmark = pytest.mark.system
 
 MARKER = b"a marker that nobody on the way may read "
+KEEP_ALIVE = 1
 ELSEWHERE = "127.0.0.2"
 """Also this machine, but in none of the certificates."""
 
@@ -111,8 +113,11 @@ class Site:
         self.authority: Authority = tls_hosts.new_authority(directory / "ca")
         self.one = tls_hosts.host(self.authority, "one")
         self.two = tls_hosts.host(self.authority, "two")
+        variables = {"DQM_KEEP_ALIVE": str(KEEP_ALIVE)}
         self.primary = stack.enter_context(
-            DatabaseServer(directory, "primary", environment=tls_hosts.variables(self.one))
+            DatabaseServer(
+                directory, "primary", environment=variables | tls_hosts.variables(self.one)
+            )
         )
         self.wire = stack.enter_context(Wiretap(self.primary.replication_port))
         self.replica = DatabaseServer(
@@ -120,7 +125,7 @@ class Site:
             "replica",
             source=self.wire,  # type: ignore[arg-type]
             stock=True,
-            environment=tls_hosts.variables(self.two),
+            environment=variables | tls_hosts.variables(self.two),
         )
         stack.enter_context(self.replica)
         self.client = stack.enter_context(Wiretap(self.primary.port))
@@ -246,6 +251,28 @@ def test_commands_and_several_addresses(site: Site) -> None:
     assert answer.following == "connected"
     assert answer.certificate_expires == certificate_expiry(site.two / "cert.pem")
     assert "ConnectionResetError" not in site.replica.text(), "a line at every question"
+
+
+def test_the_status_asks_over_tls_and_says_when_certificates_end(site: Site) -> None:
+    servers = f"localhost:{site.primary.port},localhost:{site.replica.port}"
+    environment = {name: value for name, value in os.environ.items() if name[:4] != "DQM_"}
+    environment |= {"DQM_DB_URL": site.replica.url, "DQM_SERVERS": servers}
+    command = [str(COMMANDS / "dqm"), "status", "--json"]
+
+    def told(**variables: str) -> tuple[int, list[dict[str, Any]]]:
+        done = subprocess.run(
+            command, env={**environment, **variables}, capture_output=True, text=True, timeout=60
+        )
+        return done.returncode, json.loads(done.stdout)["items"]
+
+    code, items = told(**tls_hosts.variables(site.two))
+    assert code == 1, "there is no backup, and nothing is critical"
+    certificates = [item["level"] for item in items if item["key"] == "certificate"]
+    assert certificates == ["ok", "ok"]
+    code, items = told(DQM_DB_PATIENCE="1")
+    answers = [item for item in items if item["key"] == "server-answers"]
+    assert code == 69 and [item["level"] for item in answers] == ["critical", "critical"]
+    assert all("TLS" in item["text"] for item in answers)
 
 
 @pytest.mark.browser
@@ -429,6 +456,24 @@ def test_a_silent_client_is_hung_up_on(site: Site) -> None:
     with socket.create_connection((LOOPBACK, site.primary.port), PATIENCE) as plain:
         assert plain.recv(100) == b""  # ZEO's client waits for a greeting first
     site.primary.wait_for_log("it is silent; maybe it does not speak TLS")
+
+
+def test_a_frozen_primary_is_noticed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = site.at_two(monkeypatch).model_copy(update={"db_patience": 0.5, "db_wait": 5})
+    silent = f"no sign of life for {2 * KEEP_ALIVE} s"
+    before = site.replica.text().count(silent)
+    with open_database(settings) as database:
+        with database.snapshot() as snapshot:
+            assert 6000 in snapshot.runs("NectarCAMQM")
+        site.primary.send(signal.SIGSTOP)
+        try:
+            with pytest.raises(DatabaseUnavailable), database.snapshot() as snapshot:
+                snapshot.pixel_maps("NectarCAMQM", 6000)
+            site.replica.wait_for_log(silent, count=before + 1)
+        finally:
+            site.primary.send(signal.SIGCONT)
+        eventually(database.is_connected, "the client finds the server again")
+    eventually(lambda: ask(site.replica).following == "connected", "the replica follows again")
 
 
 def test_a_renewed_certificate_is_used_after_a_hang_up(site: Site, tmp_path: Path) -> None:
