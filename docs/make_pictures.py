@@ -54,6 +54,7 @@ def documentation() -> Iterator[Picture]:
     yield Picture(IMAGES / "dashboard-dark.png", overview, SMALL, "dark")
     yield Picture(IMAGES / "waveforms.png", f"camera={CAMERA}&run=6004&view=waveforms", SMALL)
     yield Picture(IMAGES / "trigger.png", f"camera={CAMERA}&run=6004&view=trigger", SMALL)
+    yield Picture(IMAGES / "system.png", f"camera={CAMERA}&run=6001&view=system", SMALL)
 
 
 def everything(folder: Path) -> Iterator[Picture]:
@@ -67,18 +68,24 @@ def everything(folder: Path) -> Iterator[Picture]:
 
 
 def fill(stack: Stack, folder: Path) -> None:
-    """Simulate the runs and ingest them."""
-    paths = [
+    """Simulate the runs, pull them, and do what keeps them safe."""
+    runs, backups = folder / "runs", folder / "backups"
+    runs.mkdir()
+    for index, (run, condition) in enumerate(RUNS.items()):
         simulate_run(
-            folder,
+            runs,
             CAMERA,
             run,
             start=FIRST + 1200 * index,
             condition=condition_named(condition),
         )
-        for index, (run, condition) in enumerate(RUNS.items())
-    ]
-    subprocess.run(stack.command("ingest", *map(str, paths)), env=stack.environment(), check=True)
+    for command in (
+        ("ingest", str(runs)),
+        ("backup", "create", "--data-dir", str(stack.directory / "primary"), "--to", str(backups)),
+        ("backup", "verify", "--from", str(backups)),
+        ("verify",),
+    ):
+        subprocess.run(stack.command(*command), env=stack.environment(), check=True)
 
 
 def take(browser: Browser, url: str, picture: Picture) -> None:
