@@ -303,3 +303,6 @@ def test_the_documents_have_all_metrics_and_no_others(tmp_path):
     added = r"(_bucket|_sum|_count)(\+Inf|[\d.]*)$|(?<=_total)(unavailable|other)$"
     existing = {re.sub(added, "", name) for name in counted} | families()
     assert set(re.findall(r"`(dqm_[a-z_]+)`", table)) == existing
+    rules = page[page.index("## Prometheus") :]
+    used = set(re.findall(r"\bdqm_[a-z_]+", rules))
+    assert len(used) >= 4 and {name.removesuffix("_bucket") for name in used} <= existing

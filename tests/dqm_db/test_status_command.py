@@ -7,6 +7,7 @@ import json
 import re
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -96,6 +97,22 @@ def test_the_document_has_what_is_known_with_units_in_the_names():
         "value": 600.0,
         "unit": "s",
     }
+
+
+def test_every_name_of_the_document_is_explained():
+    page = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text()
+    json_part = page[page.index("### JSON") : page.index("## The dashboard")]
+    explained = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`([^`]+)`", json_part))))
+    found = document(WHOLE)
+    names = {*found, *found["database"], *found["items"][0]}
+    for part in (
+        found["servers"][0],
+        found["servers"][0]["replicas"][0],
+        found["database"]["last_pull"],
+        found["database"]["operations"]["backup"],
+    ):
+        names |= part.keys()
+    assert names <= explained
 
 
 def test_of_a_database_that_cannot_be_read_nothing_is_claimed():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +85,19 @@ def test_a_system_in_order_is_fine():
     }  # fmt: skip
     for item in status.items:
         assert item.text.endswith(".") and item.title
+
+
+def test_every_key_stands_in_the_documents():
+    page = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text()
+    [keys] = re.findall(r"The `key` of an item.*?\n\n", page, re.DOTALL)
+    documented = set(re.findall(r"`([a-z-]+)`", keys)) - {"key"} | set(OperationName)
+    servers = [
+        server("a:8100", fence_state="demoted", epoch=1, now=NOW - 99, aside_bytes=9),
+        replica(),
+        SILENT,
+    ]
+    made = {item.key for status in (judged(servers), judged([])) for item in status.items}
+    assert made == documented
 
 
 def test_what_is_worst_comes_first_and_counts():

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -200,6 +201,21 @@ def items(document: dict[str, Any], key: str) -> list[tuple[str, str]]:
     return [(item["level"], item["subject"]) for item in document["items"] if item["key"] == key]
 
 
+def as_nagios_asks(system: System, directory: Path) -> tuple[int, str]:
+    """Exit code and output of the script in docs/monitoring.md."""
+    page = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text()
+    [text] = re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    script = directory / "check_dqm"
+    script.write_text(text)
+    script.chmod(0o755)
+    path = f"{COMMANDS}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [script], env={**os.environ, **system.environment, "PATH": path}, stdout=subprocess.PIPE,
+        text=True, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout
+
+
 def test_what_was_not_done_is_a_warning_and_then_all_is_fine(system):
     system.do_all_that_keeps_it_safe()
     system.replica.wait_for(system.primary)
@@ -262,8 +278,13 @@ def test_a_replica_that_hangs_is_critical_and_nobody_is_sent_to_the_dashboard(sy
     eventually(lambda: system.told()[0] in (0, 1), "not critical any more")
 
 
-def test_without_a_primary_nothing_can_be_stored(system):
+def test_without_a_primary_nothing_can_be_stored(system, tmp_path):
     with system.frozen(system.primary):
+        code, said = as_nagios_asks(system, tmp_path)
+        assert code == 2
+        assert (
+            f"critical {LOOPBACK}:{system.primary.port} {LOOPBACK}:{system.primary.port} " in said
+        )
         code, document = system.told()
         assert code == 69
         assert items(document, "primary") == [("critical", "")]
