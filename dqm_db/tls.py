@@ -13,6 +13,7 @@ import socket
 import ssl
 import stat
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -220,10 +221,18 @@ def _context(files: TLSFiles, protocol: int) -> ssl.SSLContext:
     return context
 
 
-def warn_about(files: TLSFiles) -> None:
+def warn_about(files: TLSFiles, expires: Mapping[Path, float] | None = None) -> None:
     """Log what will be wrong with the files one day, or is wrong but stops nothing.
 
     That is a certificate that expires within `WARN_DAYS`, and a key that everybody can read.
+
+    Parameters
+    ----------
+    files
+        Those of this host.
+    expires
+        What `TLSFiles.expires` said when they were loaded, if that was not just now: a renewed file
+        is not used before the next start.
 
     Raises
     ------
@@ -233,14 +242,14 @@ def warn_about(files: TLSFiles) -> None:
     with contextlib.suppress(OSError):  # of which others tell
         if files.key.stat().st_mode & stat.S_IROTH:
             logger.warning("everybody can read the private key %s: chmod 600", files.key)
-    for path, expires in files.expires().items():
-        days = (expires - time.time()) / 86_400
+    for path, end in (files.expires() if expires is None else expires).items():
+        days = (end - time.time()) / 86_400
         if days < WARN_DAYS:
             logger.warning(
                 "the certificate %s %s on %s: renew it (`dqm certs`), then restart what uses it",
                 path,
                 "has expired" if days < 0 else "expires",
-                f"{datetime.fromtimestamp(expires, UTC):%Y-%m-%d}",
+                f"{datetime.fromtimestamp(end, UTC):%Y-%m-%d}",
             )
 
 

@@ -8,7 +8,6 @@ why a certificate was refused, hence our own context and callback; the rules are
 from __future__ import annotations
 
 import ipaddress
-import logging
 import threading
 import time
 import weakref
@@ -27,8 +26,6 @@ from zope.interface import implementer
 
 from dqm_db.errors import ConfigurationError
 from dqm_db.tls import OTHER_CA, WRONG_NAME, TLSFiles, explained, warn_about
-
-logger = logging.getLogger(__name__)
 
 HANDSHAKE_SECONDS = 5.0
 """Longest time for a handshake; whoever takes longer is hung up on."""
@@ -68,6 +65,7 @@ class Encryption:
     def __init__(self, files: TLSFiles) -> None:
         files.check()
         self.files = files
+        self._expires = files.expires()
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
         try:
@@ -96,10 +94,7 @@ class Encryption:
 
         def watch() -> None:
             while True:
-                try:
-                    warn_about(self.files)
-                except ConfigurationError as error:
-                    logger.warning("%s", error)
+                warn_about(self.files, self._expires)
                 time.sleep(A_DAY)
 
         threading.Thread(target=watch, name="expiry of certificates", daemon=True).start()

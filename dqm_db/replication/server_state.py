@@ -50,7 +50,6 @@ class Measured:
 
     blob_bytes: int | None = None
     aside_bytes: int | None = None
-    certificate_expires: float | None = None
 
 
 class Once:
@@ -103,7 +102,6 @@ class Measurements:
             self.last = Measured(
                 blob_bytes=once.part("blob_bytes", lambda: bytes_below(self._volume.blob_dir)),
                 aside_bytes=once.part("aside_bytes", self._aside_bytes),
-                certificate_expires=once.part("certificate_expires", certificate_expires),
             )
         finally:
             now = time.monotonic()
@@ -131,6 +129,8 @@ class ServerState:
         self.primary = _layer(storage, Primary)
         self.files = _layer(storage, FileStorage)
         self.packed: float | None = None  # by this process; set by whoever packs
+        # That which was loaded: a renewed file is not used before the next start.
+        self._certificate_expires = self._once.part("certificate_expires", certificate_expires)
         self._host = socket.gethostname()
         self._versions = {
             name: self._once.part(f"version of {name}", functools.partial(metadata.version, name))
@@ -177,7 +177,7 @@ class ServerState:
             "started": self._started,
             "host": self._host,
             "versions": self._versions,
-            "certificate_expires": measured.certificate_expires,
+            "certificate_expires": self._certificate_expires,
             "now": time.time(),
         }
 

@@ -155,6 +155,20 @@ def test_logs_warn_a_month_before_the_end(
         assert words in line
 
 
+def test_a_server_warns_of_what_it_has_loaded(
+    own: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tls_hosts.changed(own, tls_hosts.host(own, "one"))
+    files = tls.TLSFiles.of(tls_hosts.settings(folder))
+    assert files is not None
+    loaded = files.expires()
+    own.issue(["one"], 90, renew=True)
+    tls.warn_about(files)
+    assert caplog.records == []
+    tls.warn_about(files, loaded)
+    assert "cert.pem expires on" in caplog.text
+
+
 def test_logs_warn_of_a_key_that_everybody_can_read(
     own: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:
