@@ -29,6 +29,9 @@ from dqm_db.volume.transaction_file import LENGTH, TransactionFile, TransactionH
 from dqm_db.volume.transactions import NO_TRANSACTION, START
 from dqm_db.volume.windows import FileEnds
 
+LISTED = 20
+"""Faults of one transaction that are told."""
+
 
 @dataclass(frozen=True, slots=True)
 class Detail:
@@ -205,6 +208,7 @@ class DigestReader(TransactionFile):
             records.extend(reader.read(begin, first, last, header.tid, packed, faults))
         except OSError as error:
             faults.append(f"the transaction at byte {begin} cannot be read ({error})")
+            reader.forget()
         told = header.told() + texts
         metadata = blake2b(told, digest_size=DIGEST_BYTES).digest()
         contents = b"".join(record.digest for record in records)
@@ -215,7 +219,7 @@ class DigestReader(TransactionFile):
             len(records),
             end - begin + reader.blob_bytes,
             packed,
-            tuple(faults),
+            _listed(faults),
             Detail(metadata, description, tuple(records)) if detailed else None,
         )
 
@@ -232,6 +236,11 @@ class DigestReader(TransactionFile):
             if self._last < candidate < following:
                 return candidate
         return p64(u64(self._last) + 1)
+
+
+def _listed(faults: list[str]) -> tuple[str, ...]:
+    more = len(faults) - LISTED
+    return (*faults[:LISTED], f"and {more} more") if more > 0 else tuple(faults)
 
 
 def read_digests(

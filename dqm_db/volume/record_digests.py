@@ -89,6 +89,10 @@ class RecordReader:
         """
         self._index = fsIndex() if whole else None
 
+    def forget(self) -> None:
+        """Some record could not be read: of what follows less is known, but it is not damaged."""
+        self._index = None
+
     def header(self, position: int) -> DataRecord:
         """The header of the record at *position*; raises `FileEnds`."""
         return DataRecord._make(_RECORD.unpack(self.window.get(position, DATA_HDR_LEN, self.end)))
@@ -117,10 +121,12 @@ class RecordReader:
         while position < last:
             if position + DATA_HDR_LEN + LENGTH > last:
                 faults.append(f"byte {position}: no record fits in here")
+                self.forget()
                 break
             record = self.header(position)
             if record.transaction != begin or record.version or position + record.size > last:
                 faults.append(f"byte {position}: no record of its transaction")
+                self.forget()
                 break
             self.tid = record.tid
             if record.tid != tid:
@@ -141,7 +147,12 @@ class RecordReader:
             return True  # a pack forgets what was before it
         if self._index is not None:
             return previous == self._index.get(record.oid, 0)
-        return not previous or (previous < position and self.peek(previous).oid == record.oid)
+        if not previous or previous >= position:
+            return not previous
+        try:
+            return self.peek(previous).oid == record.oid
+        except OSError:
+            return True  # that one cannot be read, which is found there
 
     def _digest(self, record: DataRecord, position: int, faults: list[str]) -> bytes:
         digest = blake2b(record.oid + record.tid, digest_size=DIGEST_BYTES)

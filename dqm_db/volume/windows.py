@@ -9,6 +9,10 @@ PIECE = 1 << 20
 """Bytes that are read at once."""
 
 
+BLOCK = 4096
+"""Bytes of which a disk can tell whether they can be read."""
+
+
 class FileEnds(OSError):
     """A file has fewer bytes than it should."""
 
@@ -72,6 +76,11 @@ class Window:
     def _move(self, position: int, end: int) -> None:
         self._start = self._stop = position
         piece = self._piece[: min(PIECE, end - position)]
-        self._stop += os.preadv(self._descriptor, [piece], position)
+        try:
+            self._stop += os.preadv(self._descriptor, [piece], position)
+        except OSError:
+            # One bad sector: only what is in its block cannot be read.
+            block = BLOCK - position % BLOCK
+            self._stop += os.preadv(self._descriptor, [piece[:block]], position)
         if self._stop == position:
             raise FileEnds(f"the file ends at byte {position}, not at byte {end}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 import time
 from dataclasses import replace
@@ -14,6 +16,7 @@ import ZODB
 from BTrees.OOBTree import OOBTree
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from persistent.mapping import PersistentMapping
 from ZODB._compat import FILESTORAGE_MAGIC
 from ZODB.blob import Blob
 from ZODB.FileStorage import FileStorage
@@ -23,7 +26,7 @@ from dqm_db.volume.digests import DigestReader, TransactionDigest, read_digests
 from dqm_db.volume.errors import DamagedData
 from dqm_db.volume.layout import Volume
 from dqm_db.volume.transactions import NO_TRANSACTION
-from dqm_db.volume.windows import PIECE
+from dqm_db.volume.windows import BLOCK, PIECE
 
 
 class Sample(NamedTuple):
@@ -228,6 +231,14 @@ def test_one_damaged_length_does_not_hide_the_rest(plain: Sample, tmp_path: Path
         assert [one.tid for one in found] == [one.tid for one in plain.sound]
 
 
+def test_records_that_cannot_be_read_do_not_blame_later_ones(plain: Sample, tmp_path: Path) -> None:
+    begin = plain.data.index(plain.sound[2].tid)
+    damaged = bytearray(plain.data)
+    damaged[begin + 18] ^= 0x04  # the length of a text: no record is where it should be
+    found = list(read_digests(plain.copied(tmp_path, bytes(damaged))))
+    assert [bool(one.faults) for one in found] == [n == 2 for n in range(len(found))]
+
+
 def test_a_damaged_id_stays_in_its_place(plain: Sample, tmp_path: Path) -> None:
     begin = plain.data.index(plain.sound[2].tid)
     damaged = bytearray(plain.data)
@@ -285,6 +296,50 @@ def test_records_larger_than_what_is_read_at_once(tmp_path: Path) -> None:
     volume.data_file.write_bytes(contents)
     found = list(read_digests(volume))
     assert [a == b for a, b in zip(found, sound, strict=True)] == [True, True, False, True]
+
+
+def test_a_sector_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    volume = Volume(tmp_path)
+    volume.create()
+    storage = FileStorage(str(volume.data_file), blob_dir=str(volume.blob_dir))
+    db = ZODB.DB(storage)
+    for number in range(4):
+        with db.transaction() as connection:
+            connection.root()["large"] = bytes([number]) * (4 * BLOCK)
+    db.close()
+    sound = list(read_digests(volume))
+    bad = volume.data_file.read_bytes().index(sound[2].tid) // BLOCK * BLOCK + 2 * BLOCK
+    read = os.preadv
+
+    def preadv(descriptor: int, buffers: list[memoryview], position: int) -> int:
+        if position < bad + BLOCK and position + len(buffers[0]) > bad:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(descriptor, buffers, position)
+
+    monkeypatch.setattr(os, "preadv", preadv)
+    found = list(read_digests(volume))
+    assert [bool(one.faults) for one in found] == [False, False, True, False, False]
+    assert "Input/output error" in found[2].faults[0]
+    assert found[3:] == sound[3:]
+
+
+def test_faults_are_not_told_without_end(tmp_path: Path) -> None:
+    volume = Volume(tmp_path)
+    volume.create()
+    storage = FileStorage(str(volume.data_file))
+    db = ZODB.DB(storage)
+    with db.transaction() as connection:
+        for number in range(60):
+            connection.add(persistent := PersistentMapping())
+            connection.root()[number] = persistent
+    db.close()
+    damaged = bytearray(volume.data_file.read_bytes())
+    tid = list(read_digests(volume))[-1].tid
+    damaged[damaged.index(tid) : damaged.index(tid) + 8] = b"\x7f" * 8
+    volume.data_file.write_bytes(damaged)
+    faults = list(read_digests(volume))[-1].faults
+    assert len(faults) == 21
+    assert faults[-1].startswith("and ")
 
 
 def test_there_is_no_file(tmp_path: Path) -> None:
