@@ -198,6 +198,8 @@ def verify(place: BackupPlace, which: str | None, every: bool, work: Path | None
             click.echo(
                 f"{one.name}: sound, {one.transactions} transactions, {one.bytes / 1e6:.1f} MB"
             )
+    if verifier.not_kept is not None:
+        click.echo(f"dqm: warning: `list` will not show it ({verifier.not_kept})", err=True)
     damaged = [one.name for one in found if one.faults]
     seconds = time.time() - started
     size = sum(one.bytes for one in found)

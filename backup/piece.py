@@ -105,6 +105,11 @@ def cut_piece(data_file: Path, chain: Sequence[Manifest], folder: Path) -> Piece
         raise DamagedData(
             f"{data_file} is damaged ({error}): restore it, or make the backup of a replica"
         ) from error
+    except AssertionError as error:  # repozo's word for fewer bytes than there were
+        raise DamagedData(
+            f"{data_file} became shorter while it was copied, as by a pack that does not take our "
+            "lock: make the backup again"
+        ) from error
     made = {path.suffix: path for path in set(folder.iterdir()) - before}
     if ".fs" not in made and ".deltafs" not in made:
         end = chain[-1].end

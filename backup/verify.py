@@ -65,6 +65,8 @@ class Verifier:
         self.backups = backups
         self.work = work or place.root
         self.progress = progress or Progress()
+        self.not_kept: str | None = None
+        """Why what was found could not be kept beside the backups; they are a copy to be read."""
         self._pool = BlobPool(place.blobs, {})
         self._seen: dict[StoredBlob, str | None] = {}
 
@@ -146,6 +148,8 @@ class Verifier:
 
     def _kept(self, backup: Backup, found: Verified) -> Verified:
         text = "; ".join(found.faults)
-        with writing("keeping what was found", backup.folder):
+        try:
             Verification(time.time(), not found.faults, text).write(backup.folder)
+        except OSError as error:
+            self.not_kept = f"{backup.folder}: {error.strerror}"
         return found

@@ -143,6 +143,25 @@ def test_only_the_end_of_a_large_piece_is_compared(
     assert contents(restored(place, made, tmp_path / "r")) == contents(volume)
 
 
+# repozo leaves its files to the garbage collector then.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_file_that_becomes_shorter_is_no_backup(
+    volume: Volume, place: BackupPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a pack that takes no lock replaces it while repozo is at it."""
+
+    def cut(*arguments: object) -> str:
+        with volume.data_file.open("r+b") as file:
+            file.truncate(1000)
+        return original(*arguments)
+
+    original = repozo.copyfile
+    monkeypatch.setattr(repozo, "copyfile", cut)
+    with pytest.raises(DamagedData, match="became shorter"):
+        create_backup(volume, place)
+    assert place.read().found == ()
+
+
 def test_a_chain_ends(volume: Volume, place: BackupPlace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(create_module, "LONGEST_CHAIN", 3)
     kinds = [create_backup(volume, place).manifest.kind for _ in range(7)]

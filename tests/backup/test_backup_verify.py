@@ -191,6 +191,20 @@ def test_a_reference_that_leads_nowhere_is_found(tmp_path: Path) -> None:
     assert any("refers to the object 0000000000abcdef, which is missing" in one for one in faults)
 
 
+def test_backups_that_can_only_be_read_are_verified(
+    place: BackupPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_only(*_: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("backup.place.write_whole", read_only)
+    (tmp_path / "work").mkdir()
+    verifier = Verifier(place, place.read(), tmp_path / "work")
+    assert not any(one.faults for one in verifier.verify_all())
+    assert verifier.not_kept is not None and "Read-only" in verifier.not_kept
+    assert list((tmp_path / "work").iterdir()) == []
+
+
 def test_room_to_put_it_together_is_checked(
     place: BackupPlace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
