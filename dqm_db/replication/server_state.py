@@ -93,7 +93,11 @@ class Measurements:
         """Begin to measure anew, unless that is under way or was done a moment ago."""
         if time.monotonic() < self._next or not self._busy.acquire(blocking=False):
             return
-        threading.Thread(target=self._measure, name="measuring the volume", daemon=True).start()
+        try:
+            threading.Thread(target=self._measure, name="measuring the volume", daemon=True).start()
+        except RuntimeError as error:  # no more threads: the next question tries again
+            logger.warning("cannot measure the volume: %s", error)
+            self._busy.release()
 
     def _measure(self) -> None:
         began = time.monotonic()
