@@ -129,6 +129,7 @@ def test_a_fake_primary_runs_nothing_in_a_replica(
             stream = connection.makefile("rb")
             assert read_frame(stream) == b"zrs2.1"
             assert read_frame(stream) == bytes(8)
+            assert stream.read(4) == frame(b"")  # it asks for a sign of life
             connection.sendall(frame(pickle.dumps(Hostile(marker), 1)))
             assert stream.read(1) == b"", "the replica goes on listening"
             stream.close()
