@@ -84,13 +84,13 @@ class ServerSide:
         self, after: bytes, detailed_until: bytes = NO_TRANSACTION
     ) -> Iterator[TransactionDigest]:
         """See `Side`; the next piece is being read while one is looked at."""
-        coming = self._ahead.submit(self._piece, after, detailed_until)
+        coming = self._ahead.submit(self._piece, after, detailed_until, PIECE_BYTES)
         while True:
             piece = coming.result()
             more = not piece.complete and piece.broken is None and piece.transactions
             if more:
                 last = piece.transactions[-1].tid
-                coming = self._ahead.submit(self._piece, last, detailed_until)
+                coming = self._ahead.submit(self._piece, last, detailed_until, PIECE_BYTES)
             yield from piece.transactions
             if piece.broken is not None:
                 raise DamagedData(f"{self.name}: {piece.broken}")
@@ -125,7 +125,7 @@ class ServerSide:
         except (TypeError, ValueError) as error:
             raise self._misunderstood(error) from error
 
-    def _piece(self, after: bytes, detailed_until: bytes, size: int = PIECE_BYTES) -> _Piece:
+    def _piece(self, after: bytes, detailed_until: bytes, size: int) -> _Piece:
         answer = self._call("dqm_digests", after, size, detailed_until)
         try:
             broken = answer["broken"]

@@ -20,8 +20,12 @@ from ZEO.Exceptions import ServerException
 from ZODB.blob import Blob
 
 from dqm_db.operations import OperationName
+from dqm_db.replication.addresses import Address
 from dqm_db.settings import DatabaseSettings
 from dqm_db.storage import open_database
+from dqm_db.verification import servers
+from dqm_db.verification.comparing import compare
+from dqm_db.verification.report import Report
 from dqm_db.writer import open_writer
 
 
@@ -182,6 +186,30 @@ def test_a_server_that_does_not_answer(own: System) -> None:
     assert list(found["silent"]) == [other]
     assert found["pairs"][0]["different"] == 0
     own.replica.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGSTOP, signal.SIGKILL])
+def test_a_server_that_stops_to_answer_in_between(
+    own: System, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(servers, "PIECE_BYTES", 0)  # a question for each transaction
+    patience = own.settings.model_copy(update={"db_patience": 1.0})
+    lost: list[int] = []
+
+    def stop(_size: int) -> None:
+        if not lost:
+            lost.append(number)
+            own.replica.send(number)
+
+    with (
+        servers.ServerSide(Address(LOOPBACK, own.primary.port), patience) as primary,
+        servers.ServerSide(Address(LOOPBACK, own.replica.port), patience) as replica,
+    ):
+        outcome = compare([primary, replica], progress=stop)
+    assert [read.side.name for read in outcome.silent] == [replica.name]
+    assert not outcome.is_damaged
+    assert Report(outcome).exit_code == 69
+    assert outcome.read[0].transactions > outcome.read[1].transactions
 
 
 def test_a_replica_that_lags_or_has_diverged(own: System) -> None:
