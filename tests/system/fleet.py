@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -99,9 +100,41 @@ class Fleet:
             ]
             assert not differing, f"{server.data_dir.name} has diverged: {differing}"
 
+    def converge_since(self, before: Compared) -> Compared:
+        """As `converge`, but look only at what has come since."""
+        self.replica.wait_for(self.primary)
+        self.tail.wait_for(self.primary)
+        now = [grown(server, before) for server in (self.primary, self.replica, self.tail)]
+        # What a kill has left beside the transactions is looked at by `converge` in the end.
+        common = set.intersection(*(set(blobs) for _, blobs in now))
+        for data, blobs in now[1:]:
+            assert data == now[0][0], "Data.fs has diverged"
+            assert all(blobs[name] == now[0][1][name] for name in common), "blobs have diverged"
+        return Compared(before.position + len(now[0][0]), before.blobs | common)
+
     def follows(self) -> None:
         """Wait until the replica says that it follows."""
         eventually(lambda: told(self.replica).following == "connected", "the replica follows")
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What was found to be the same on all servers: bytes of ``Data.fs``, and names of blobs."""
+
+    position: int = 0
+    blobs: frozenset[str] = frozenset()
+
+
+def grown(server: DatabaseServer, before: Compared) -> tuple[bytes, dict[str, bytes]]:
+    """What follows in ``Data.fs``, and the further blobs."""
+    with server.data_file.open("rb") as file:
+        file.seek(before.position)
+        data = file.read()
+    folder = server.data_dir / "blobstorage"
+    names = {str(path.relative_to(folder)): path for path in folder.glob("0x*/**/*.blob")}
+    return data, {
+        name: path.read_bytes() for name, path in names.items() if name not in before.blobs
+    }
 
 
 def held(server: DatabaseServer) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fleet import Fleet
+from fleet import Compared, Fleet
 from processes import DatabaseServer, eventually
 from synthetic_runs import a_run
 
@@ -192,6 +192,7 @@ class Trials:
     watch: Watch
     seed: int
     kills: dict[str, int] = field(default_factory=dict)
+    compared: Compared = field(default_factory=Compared)
 
     def run(self, victims: Sequence[str], number: int) -> None:
         """Kill the servers with these names at *number* random points, one after the other."""
@@ -215,10 +216,11 @@ class Trials:
             self.load.wait_for(1)
             self.load.pause()
             self.require_nothing_lost()
+        self.fleet.converge()
 
     def require_nothing_lost(self) -> None:
         """All that was confirmed is on all servers, whose files are the same."""
-        self.fleet.converge()
+        self.compared = self.fleet.converge_since(self.compared)
         self.watch.require_fine()
         for server in (self.fleet.primary, self.fleet.replica, self.fleet.tail):
             settings = load(

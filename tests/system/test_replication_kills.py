@@ -27,6 +27,7 @@ def under_fire(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trials]:
         yield ready
 
 
+@pytest.mark.timeout(600)  # twenty starts of a server, on whatever machine
 @pytest.mark.parametrize("victims", VICTIMS, ids=" and ".join)
 def test_kills_at_random_points_lose_nothing(under_fire: Trials, victims: list[str]) -> None:
     under_fire.run(victims, IN_THE_SUITE)
