@@ -260,7 +260,7 @@ def test_the_documented_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     hosts = tmp_path / "dqm-ca" / "hosts"
     copied = hosts / "replica.example.org"
     for variable in ("CA", "CERT", "KEY"):
-        [name] = re.findall(rf"export DQM_TLS_{variable}=/etc/nectarcam-dqm/(\S+)", page)
+        [name] = re.findall(rf"export DQM_TLS_{variable}=/etc/nectarcam-dqm/tls/(\S+)", page)
         assert (copied / name).exists()
     handshake(hosts / "primary.example.org", copied, "10.8.0.1")
 
