@@ -99,7 +99,7 @@ class Backups:
             One that is newer cannot be understood: whether an older one will do is not ours to say.
         """
         found = [one for one in self.found if until is None or one.manifest.time <= until]
-        last = max((one.name for one in found), default="")
+        last = found[-1].name if found else ""
         latest = name_of(until) if until is not None else None
         for name, text in sorted(self.damaged.items(), reverse=True):
             if name > last and (latest is None or name <= latest):
@@ -247,7 +247,8 @@ class BackupPlace:
                 damaged[folder.name] = str(error)
             else:
                 found.append(backup)
-        found.sort(key=lambda one: (one.manifest.time, one.name))
+        # By what is in them: the clock may have been set back, transactions only go on.
+        found.sort(key=lambda one: (one.manifest.tid, one.manifest.time, one.name))
         return Backups(tuple(found), damaged)
 
     def clear(self, *prefixes: str) -> None:

@@ -54,6 +54,8 @@ class Candidate:
     name : str
     time : float
         Unix seconds.
+    tid : str
+        The last transaction in it.
     follows : str or None
         The backup that it needs.
     is_sound : bool
@@ -64,6 +66,7 @@ class Candidate:
 
     name: str
     time: float
+    tid: str
     follows: str | None
     is_sound: bool
     is_verified: bool = False
@@ -74,8 +77,8 @@ def kept(candidates: Sequence[Candidate], keep: Keep) -> set[str]:
 
     For each kind of period, the newest sound backup of each of the newest so many periods *that
     have one*: periods without backups do not count, so that nothing goes because none was made.
-    Beside these, whatever the rules say: the newest sound one, the newest one that was verified,
-    and all that a kept one needs.
+    Beside these, whatever the rules say: the sound one with the latest transaction, of those that
+    were verified the one with the latest, and all that a kept one needs.
     """
     sound = sorted((one for one in candidates if one.is_sound), key=lambda one: one.time)[::-1]
     chosen: set[str] = set()
@@ -85,7 +88,8 @@ def kept(candidates: Sequence[Candidate], keep: Keep) -> set[str]:
             newest.setdefault(_PERIODS[letter](datetime.fromtimestamp(one.time, UTC)), one.name)
         chosen.update(list(newest.values())[:count])
     for some in (sound, [one for one in sound if one.is_verified]):
-        chosen.update(one.name for one in some[:1])
+        if some:
+            chosen.add(max(some, key=lambda one: (one.tid, one.time)).name)
     needs = {one.name: one.follows for one in candidates}
     for name in list(chosen):
         while (follows := needs.get(name)) is not None and follows not in chosen:

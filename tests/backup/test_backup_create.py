@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -342,3 +343,19 @@ def test_a_killed_backup_counts_for_nothing(
     made = create_backup(volume, place)
     assert not list(place.root.glob(".new-*"))
     assert contents(restored(place, made, tmp_path / "r")) == contents(volume)
+
+
+def test_a_clock_that_was_set_back(
+    volume: Volume, place: BackupPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time()
+    first = create_backup(volume, place)
+    for back in (7200.0, 7200.0):  # twice at the same time
+        store(volume, 3)
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "time", lambda back=back: now - back)
+            made = create_backup(volume, place)
+        assert made.manifest.kind == "incremental"
+        assert place.read().newest().name == made.name
+    assert place.read().found[0].name == first.name
+    assert made.manifest.time < first.manifest.time
