@@ -20,6 +20,7 @@ from dqm_app.pulls import PullState
 from dqm_app.settings import DashboardSettings
 from dqm_app.system_page import Alarm
 from dqm_db.errors import DatabaseUnavailable
+from dqm_db.replication.addresses import Address
 from dqm_db.server_answers import ask_last_transaction, transaction_time
 from dqm_db.settings import SystemSettings, load
 from dqm_db.tls import client_context
@@ -206,6 +207,9 @@ class ReplicaWatch:
     changed : callable
         Called on the event loop when the pages should know: not for every transaction, which they
         hear of by what it brought.
+    found : callable
+        The primary that was found last among all servers. It may be another one by now than the
+        one of the settings, which only says that a primary is to be asked; None: none was found.
     """
 
     def __init__(
@@ -213,8 +217,10 @@ class ReplicaWatch:
         settings: DashboardSettings,
         pulled: Callable[[], bool],
         changed: Callable[[], None],
+        found: Callable[[], Address | None] = lambda: None,
     ) -> None:
         self.state: ReplicaState | None = None
+        self._found = found
         self._primary = settings.primary
         self._tls = client_context(load(SystemSettings))
         self._lag = ReplicaLag(settings)
@@ -248,8 +254,9 @@ class ReplicaWatch:
     async def _ask(self) -> None:
         if self._primary is None:
             return
+        primary = self._found() or self._primary
         try:
-            tid = await ask_last_transaction(*self._primary, LOOK_SECONDS, self._tls)
+            tid = await ask_last_transaction(*primary, LOOK_SECONDS, self._tls)
         except DatabaseUnavailable as error:
             if self._lag.primary_is_silent(time.time()):
                 log.warning("the primary does not say how far it is: %s", error)

@@ -113,7 +113,10 @@ class Service:
         self._watch: asyncio.Task[None] | None = None
         self._pulls = PullWatch(self._run_aside, self._tell_status)
         self._replica = ReplicaWatch(
-            settings, lambda: self.pulls.pull is not None, self._tell_status
+            settings,
+            lambda: self.pulls.pull is not None,
+            self._tell_status,
+            lambda: self.system.primary,
         )
         self.system = SystemWatch(settings, servers, self._run_aside, self.started)
         self.system.listen(self._system_collected)

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import DQMError, NoDataYet
 from dqm_db.reader import Snapshot
-from dqm_db.status.collecting import Servers, ask_servers
+from dqm_db.replication.addresses import Address
+from dqm_db.status.collecting import Servers, ask_servers, primary_of
 from dqm_db.status.judging import judge
 from dqm_db.status.limits import Limits
 from dqm_db.status.model import DatabaseFacts, SystemStatus
@@ -45,6 +46,8 @@ class SystemWatch:
     ----------
     status : SystemStatus or None
         As of a few seconds ago; None until it was collected once.
+    primary : Address or None
+        Where clients connect to the primary that was found last; None: none was found.
     looked_at : bool
         Whether a page shows it now; set by whoever knows.
     """
@@ -57,6 +60,7 @@ class SystemWatch:
         started: Callable[[], Awaitable[None]],
     ) -> None:
         self.status: SystemStatus | None = None
+        self.primary: Address | None = None
         self.looked_at = False
         self._limits = Limits.of(settings)
         self._servers = servers
@@ -101,6 +105,9 @@ class SystemWatch:
             ask_servers(self._servers), self._database_facts()
         )
         self.status = judge(servers, facts, error, self._limits, time.time())
+        primary = primary_of(servers)
+        if primary is not None:
+            self.primary = Address.parse(primary.address, "a server")
         for listener in list(self._listeners):
             listener()
         return self.status

@@ -17,6 +17,7 @@ from dqm_app.freshness import Freshness, Level, ReplicaLag, ReplicaState, Replic
 from dqm_app.pulls import PullState
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import DatabaseUnavailable
+from dqm_db.replication.addresses import Address
 from dqm_db.server_answers import NO_TRANSACTION
 
 NOW = 1_800_000_000.0
@@ -315,3 +316,44 @@ def test_what_pages_get():
         "silent_since": None,
         "changed_at": None,
     }
+
+
+def test_another_primary_that_was_found_is_asked_instead(monkeypatch):
+    asked: list[tuple[str, int]] = []
+    found: list[Address | None] = [None]
+
+    async def ask(host: str, port: int, _patience: float, _tls: object) -> bytes:
+        asked.append((host, port))
+        return tid(NOW)
+
+    monkeypatch.setattr(freshness, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(freshness, "ask_last_transaction", ask)
+
+    async def run() -> None:
+        watch = ReplicaWatch(WITH, lambda: True, lambda: None, lambda: found[0])
+        watch.start()
+        try:
+            await until(lambda: asked == [("127.0.0.1", 8100)] * len(asked) != [])
+            found[0] = Address("b", 8101)
+            await until(lambda: asked[-1] == ("b", 8101))
+        finally:
+            watch.close()
+
+    asyncio.run(run())
+
+
+def test_without_a_named_primary_none_is_asked(monkeypatch):
+    monkeypatch.setattr(freshness, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(freshness, "ask_last_transaction", None)
+
+    async def run() -> None:
+        looked = []
+        watch = ReplicaWatch(WITHOUT, lambda: bool(looked.append(1)), lambda: None)
+        watch.start()
+        try:
+            watch.seen_here(tid(NOW))
+            await until(lambda: len(looked) > 3)
+        finally:
+            watch.close()
+
+    asyncio.run(run())

@@ -12,6 +12,7 @@ from dqm_app import system_watch
 from dqm_app.system_watch import SystemWatch
 from dqm_db.errors import DatabaseUnavailable, NoDataYet
 from dqm_db.operations import OperationName
+from dqm_db.server_answers import NO_TRANSACTION, ServerAnswer
 from dqm_db.status.collecting import NO_SERVERS, Servers
 from dqm_db.status.model import DatabaseFacts, Level, ServerStatus
 
@@ -61,6 +62,28 @@ def test_it_is_collected_again_and_again_and_listeners_are_told(monkeypatch):
     watching(scenario)
     assert all(status.database == FACTS for status in told)
     assert len({status.at for status in told}) == len(told)
+
+
+def test_the_primary_that_was_found_last_is_remembered(monkeypatch):
+    monkeypatch.setattr(system_watch, "COLLECT_SECONDS", 0.01)
+    names = iter(["a", None, "b"])
+    told: list[str | None] = []
+
+    async def ask(_servers: Servers) -> tuple[ServerStatus, ...]:
+        name = next(names, None)
+        if name is None:
+            return (ServerStatus("a:1", error="silent"),)
+        answer = ServerAnswer(NO_TRANSACTION, role="primary")
+        return (ServerStatus(f"{name}:1", answer, role="primary"),)
+
+    monkeypatch.setattr(system_watch, "ask_servers", ask)
+
+    async def scenario(watch: SystemWatch) -> None:
+        watch.listen(lambda: told.append(str(watch.primary)))
+        await until(lambda: len(told) >= 4)
+
+    watching(scenario)
+    assert told[:4] == ["a:1", "a:1", "b:1", "b:1"]
 
 
 def test_nothing_is_said_before_the_database_had_time_to_answer():
