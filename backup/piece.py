@@ -119,6 +119,8 @@ def cut_piece(data_file: Path, chain: Sequence[Manifest], folder: Path) -> Piece
     *_, first, last, md5 = dat.read_bytes().splitlines()[-1].rsplit(None, 3)
     piece = made[".fs" if is_full else ".deltafs"]
     begin, end = int(first), int(last)
+    if begin == end:  # the file is longer, but by a transaction that is not finished
+        return Piece(False, end, end, None, None, end, "")
     compare_from = max(begin, end - COMPARED)
     if compare_from > begin:
         with piece.open("rb") as file:

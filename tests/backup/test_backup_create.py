@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 import sys
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from backup_volumes import contents, delete, opened, pack, runs_of, store
+from ZODB.FileStorage.format import TRANS_HDR
 from ZODB.scripts import repozo
 
 from backup import create as create_module
@@ -126,6 +128,21 @@ def test_a_pack_is_noticed_after_a_backup_without_changes(
     made = create_backup(volume, place)
     assert made.manifest.kind == "full"
     assert contents(restored(place, made, tmp_path / "r")) == contents(volume)
+
+
+def test_an_unfinished_transaction_is_nothing_new(
+    volume: Volume, place: BackupPlace, tmp_path: Path
+) -> None:
+    """As when a client has voted; a piece of no bytes would prove nothing about the file later."""
+    create_backup(volume, place)
+    whole = contents(volume)
+    with volume.data_file.open("ab") as file:
+        header = struct.pack(TRANS_HDR, b"\7" * 8, 5000, b"c", 0, 0, 0)
+        file.write(header + bytes(5000 - len(header)))
+    same = create_backup(volume, place)
+    assert same.manifest.kind == "incremental" and same.manifest.data is None
+    assert contents(restored(place, same, tmp_path / "r")) == whole
+    assert create_backup(volume, place, "full").manifest.end == same.manifest.end
 
 
 def test_only_the_end_of_a_large_piece_is_compared(
