@@ -214,13 +214,16 @@ class Factory(zrs.SecondaryFactory):
         self.following, self.reason = "unreachable", reason
 
     def fails_with_tls(self, fault: str) -> None:
-        """The primary and we do not accept each other; said once for each reason."""
+        """The primary and we do not accept each other; said once for each reason.
+
+        As after a refusal, nothing changes before an admin acts.
+        """
         reason = f"TLS failed: {fault}"
         self.tls_failed = self.unreachable = True
         if reason != self.reason:
             logger.error(
-                "cannot follow the primary at %s: %s; trying every %g s",
-                *(self._source, reason, self.reconnect_delay),
+                "cannot follow the primary at %s: %s; trying again, at last every %g s",
+                *(self._source, reason, max(REFUSED_DELAY, self.reconnect_delay)),
             )
         self.following, self.reason = "unreachable", reason
 
@@ -254,11 +257,12 @@ class Factory(zrs.SecondaryFactory):
         if self.closed:
             return
         delay = self.reconnect_delay
-        if self.refused:
+        waits = self.refused or self.tls_failed
+        if waits:
             delay = max(delay, min(2 * self.refused_delay, REFUSED_DELAY))
         elif self.following in (None, "connected"):  # otherwise the reason is known already
             self.following, self.reason = "unreachable", reason.getErrorMessage()
-        self.refused_delay = delay if self.refused else 0.0
+        self.refused_delay = delay if waits else 0.0
         self.refused = False
         self.reactor.callLater(delay, self.connect)
 

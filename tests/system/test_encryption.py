@@ -385,6 +385,18 @@ def test_whoever_speaks_no_tls_gets_nothing(site: Site) -> None:
             assert got[:1] in (b"", b"\x15")  # nothing, or an alert of TLS
             assert len(got) <= 7
     site.primary.wait_for_log("it does not speak TLS", count=2)
+    hello = ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        without_certificate(site).wrap_bio(
+            ssl.MemoryBIO(), hello, server_hostname=LOOPBACK
+        ).do_handshake()
+    begun = hello.read()
+    for number in range(20):
+        for port in (site.primary.port, site.primary.replication_port):
+            with socket.create_connection((LOOPBACK, port), PATIENCE) as plain:
+                plain.sendall(begun[: number * 20] + os.urandom(number * 10))
+    assert ask(site.primary).role == "primary"
+    assert "Traceback" not in site.primary.text()
 
 
 def test_clients_say_why_they_are_refused(site: Site, strangers: Path) -> None:
