@@ -9,10 +9,14 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+import transaction
+import ZODB
 from feed_relay import BOTH, TO_PRIMARY, TO_REPLICA
 from fleet import Fleet, in_background, told
+from persistent.mapping import PersistentMapping
 from processes import DatabaseServer, eventually
 from ZODB.blob import Blob
+from ZODB.FileStorage import FileIterator
 
 pytestmark = pytest.mark.system
 
@@ -85,6 +89,22 @@ def test_a_network_that_is_cut_and_healed(fleet: Fleet) -> None:
     fleet.converge()
     fleet.follows()
     assert told(fleet.replica).reason is None
+
+
+def test_a_record_without_data_is_no_sign_of_life(fleet: Fleet) -> None:
+    """What undoes the creation of an object is sent as an empty message, too."""
+    database = ZODB.DB(fleet.primary.client())
+    with database.transaction() as connection:
+        connection.root()["created"] = PersistentMapping({"a": 1})
+    manager = transaction.TransactionManager()
+    database.undo(database.undoInfo(0, 1)[0]["id"], manager.get())
+    manager.commit()
+    database.close()
+    fleet.converge()
+    for each in FileIterator(str(fleet.tail.data_file)):
+        data = [record.data for record in each]
+    assert None in data
+    assert fleet.get(fleet.tail, "created") is None
 
 
 def test_a_network_that_is_cut_again_and_again_in_blobs(fleet: Fleet) -> None:
