@@ -62,8 +62,12 @@ let front;
 function showView(name) {
   if (front !== undefined && front !== name) places.set(front, main.scrollTop);
   for (const link of links.querySelectorAll("a")) {
-    if (link.dataset.view === name) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
+    if (link.dataset.view === name) {
+      link.setAttribute("aria-current", "page");
+      if (front !== name) link.scrollIntoView({ block: "nearest", inline: "nearest" });
+    } else {
+      link.removeAttribute("aria-current");
+    }
     link.href = href(inView(link.dataset.view));
   }
   for (const section of main.querySelectorAll(".view")) section.hidden = section.id !== `view-${name}`;
