@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from dqm_db.verification.sides import Side
 from dqm_db.volume.digests import Detail, TransactionDigest
@@ -35,11 +35,14 @@ class Finding:
         What is not the same, for people.
     faulty : tuple of str
         Names of the sides whose own file is damaged there.
+    is_whole : bool
+        Both have it, but in which records it differs was not looked at.
     """
 
     tid: bytes
     text: str
     faulty: tuple[str, ...] = ()
+    is_whole: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +123,7 @@ class Pair:
             self.same += 1
             self.last, self.digest = tid, one.digest
         elif not self._is_explained(tid, one, other):
-            self._find(tid, "differs", one, other)
+            self._find(tid, "differs", one, other, is_whole=True)
 
     def finish(self) -> None:
         """Judge what could not be judged before the end."""
@@ -225,12 +228,34 @@ class Pair:
         for tid, count in sorted(Counter(tids).items()):
             self._find(tid, f"lacks {_records(count)} on {side.name}, which no pack removes")
 
-    def _find(self, tid: bytes, text: str, *found: TransactionDigest | None) -> None:
+    def narrow(self) -> None:
+        """Say of what differs as a whole in how many records it does; asks both sides again.
+
+        Raises
+        ------
+        DatabaseUnavailable, DamagedData
+        """
+        for place, finding in enumerate(self.findings):
+            if not finding.is_whole:
+                continue
+            one, other = (side.one(finding.tid) for side in self.sides)
+            if one is None or other is None or one.detail is None or other.detail is None:
+                continue  # damaged, and perhaps not where it should be
+            mine, theirs = set(one.detail.records), set(other.detail.records)
+            count, total = max(len(mine - theirs), len(theirs - mine)), max(len(mine), len(theirs))
+            text = f"differs in {count} of {_records(total)}"
+            if not count:
+                text = "differs in its user, description or extension, or in the order of records"
+            self.findings[place] = replace(finding, text=text, is_whole=False)
+
+    def _find(
+        self, tid: bytes, text: str, *found: TransactionDigest | None, is_whole: bool = False
+    ) -> None:
         self.found += 1
         if len(self.findings) < LISTED:
             pairs = zip(self.sides, found, strict=False) if len(found) == len(self.sides) else ()
             faulty = tuple(side.name for side, one in pairs if one is not None and one.faults)
-            self.findings.append(Finding(tid, text, faulty))
+            self.findings.append(Finding(tid, text, faulty, is_whole))
             self.findings.sort(key=lambda finding: finding.tid)
 
 

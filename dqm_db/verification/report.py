@@ -53,13 +53,18 @@ class Report:
         return DatabaseUnavailable.exit_code if self.all_silent else 0
 
     def describe(self) -> None:
-        """Look up what the transactions did that differ, as long as the sides can be asked."""
+        """Look up what the transactions did that differ, as long as the sides can be asked.
+
+        That only helps: where it cannot be had, ids are enough.
+        """
+        for pair in self.verification.pairs:
+            with contextlib.suppress(DatabaseUnavailable, DamagedData):
+                pair.narrow()
         sides = [read.side for read in self.verification.read]
         for finding in self._findings():
             if finding.tid in self.descriptions:
                 continue
             for side in sides:
-                # Descriptions only help: where they cannot be had, the ids are enough.
                 with contextlib.suppress(DatabaseUnavailable, DamagedData):
                     found = side.one(finding.tid)
                     if found is not None and found.detail is not None:

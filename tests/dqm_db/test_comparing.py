@@ -170,6 +170,7 @@ def test_one_byte(copy: Copy, tmp_path: Path) -> None:
     text = "\n".join(report.lines())
     assert f"different: transaction {found[3].tid.hex()} of" in text
     assert "(run 3)" in text
+    assert "differs in 1 of 3 records" in text
     assert "compare with a backup" in text
     assert report.exit_code == 65
 
@@ -214,6 +215,14 @@ def test_a_blob(copy: Copy, tmp_path: Path) -> None:
     outcome = compared(copy, other)
     assert outcome.pairs[0].findings[0].faulty == (str(other.volume.root),)
     assert str(blob) in outcome.read[1].faults[0].text
+
+
+def test_another_description(copy: Copy, tmp_path: Path) -> None:
+    other = copy.copied(tmp_path / "second")
+    other.damage(other.volume.data_file.read_bytes().index(b"run 3"), b"R")
+    report = Report(compared(copy, other))
+    report.describe()
+    assert "differs in its user, description or extension" in "\n".join(report.lines())
 
 
 @pytest.mark.parametrize("swapped", [False, True])
