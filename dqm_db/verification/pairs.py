@@ -20,6 +20,8 @@ from dqm_db.volume.transactions import NO_TRANSACTION
 LISTED = 20
 """Findings that are kept of a pair; all are counted."""
 
+RESTORED = " (after a restore verify once without --new)"
+
 ASKED_AT_ONCE = 2000
 """Objects that are looked up together."""
 
@@ -141,10 +143,10 @@ class Pair:
         if behind:
             self._find(
                 known.tid,
-                f"was verified before, but {' and '.join(behind)} has gone back behind it",
+                f"was verified before, but {' and '.join(behind)} has gone back behind it{RESTORED}",
             )
         elif known.tid > max(self._horizon(side) for side in self.sides):
-            self._find(known.tid, "was verified before, and is on neither side now")
+            self._find(known.tid, f"was verified before, and is on neither side now{RESTORED}")
 
     def _horizon(self, side: Side) -> bytes:
         return self.packed_until.get(side.name, NO_TRANSACTION)
