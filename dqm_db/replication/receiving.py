@@ -48,9 +48,14 @@ class Receiver(ZEO.StorageServer.ZEOStorage):  # type: ignore[misc, unused-ignor
             raise self._failure
         return super().vote(tid)
 
+    def notify_disconnected(self) -> None:
+        """The client has gone; stock ZEO keeps the blob that it was sending."""
+        self._forget_blob()
+        super().notify_disconnected()
+
     def _clear_transaction(self) -> None:
         self._failure = None
-        self._forget_blob()  # stock ZEO keeps that of a client that was lost in the middle of it
+        self._forget_blob()
         super()._clear_transaction()
 
     def _unless_failed(self, function: Callable[..., None], *args: Any) -> None:

@@ -17,6 +17,7 @@ from fleet import Fleet, told
 from full_disk import Disk, LimitedFiles, SmallVolume, small_volume
 from processes import DatabaseServer, eventually
 from synthetic_runs import a_run
+from ZODB.Connection import TransactionMetaData
 
 from dqm_db.content import Original
 from dqm_db.errors import WriteFailed
@@ -166,3 +167,19 @@ def test_a_blob_that_nearly_fits_is_not_cut_short(site: Site, name: str) -> None
         disk.make_room()
     fleet.converge()
     assert site.original(server, run) == large
+
+
+def test_half_a_blob_of_a_lost_client_leaves_nothing(site: Site) -> None:
+    primary = site.fleet.primary
+    client = primary.client()
+    eventually(lambda: temporary_files(primary) == [], "no blob is under way")
+    files = open_files(primary)
+    metadata = TransactionMetaData()
+    client.tpc_begin(metadata)
+    client._async("storeBlobStart")
+    client._async("storeBlobChunk", bytes(1000))
+    eventually(lambda: temporary_files(primary), "the primary receives a blob")
+    metadata.data(client).close()  # the client keeps its objects in a file of its own
+    client.close()
+    eventually(lambda: temporary_files(primary) == [], "it is forgotten")
+    eventually(lambda: open_files(primary) < files, "its file is closed, and the connection")
