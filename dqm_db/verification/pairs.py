@@ -141,9 +141,9 @@ class Pair:
             return
         behind = [side.name for side in self.sides if side.last < known.tid]
         if behind:
+            names = " and ".join(behind)
             self._find(
-                known.tid,
-                f"was verified before, but {' and '.join(behind)} has gone back behind it{RESTORED}",
+                known.tid, f"was verified before, but {names} has gone back behind it{RESTORED}"
             )
         elif known.tid > max(self._horizon(side) for side in self.sides):
             self._find(known.tid, f"was verified before, and is on neither side now{RESTORED}")
