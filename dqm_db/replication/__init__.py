@@ -16,9 +16,11 @@ part fails. The modules, from the outside in:
 ``identity``         what a running server is
 ``primary``          sends transactions to replicas, refuses those whose history is not ours
 ``secondary``        receives them
+``signs``            signs of life of both, and who notices that they end
 ``adapter``          every change made inside zc.zrs, with its reason
 ``zeo_server``       every change made inside ZEO and FileStorage, with its reason
 ``methods``          what our servers answer beside what ZEO's do
+``receiving``        what they do with objects and blobs that clients send, also on a full disk
 ``serving_digests``  digests of what a server has, to be compared with another one's
 ``server_state``     what they tell of themselves to whoever asks
 ``versions``         the releases for which these changes were verified
