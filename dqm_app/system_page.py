@@ -7,8 +7,6 @@ servers this dashboard reads, and where it runs. Each server has besides
     When it answered last, Unix seconds; null: not since this process was started.
 ``before``
     What it said then, for one that is silent now; null: nothing, or it is not silent.
-``is_read``
-    Whether the dashboard reads it.
 """
 
 from __future__ import annotations
@@ -118,6 +116,5 @@ class SystemPage:
             heard = self._heard.get(server["address"])
             server["answered"] = None if heard is None else heard.at
             server["before"] = None if heard is None or server["answers"] else heard.told
-            server["is_read"] = server["address"] in self._reads
         told["dashboard"] = {"reads": list(self._reads), "host": socket.gethostname()}
         return told

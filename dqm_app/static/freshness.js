@@ -133,7 +133,7 @@ function showAlarm(critical) {
   if (is) {
     const { title, subject, count: number } = critical;
     const more = number > 1 ? `, and ${number - 1} more` : "";
-    entitle(alarm, `Critical: ${title}${subject ? ` ${subject}` : ""}${more}. What to do is said there`);
+    entitle(alarm, `Critical: ${title}${subject ? ` ${subject}` : ""}${more}. This leads to what to do`);
     // the view says it itself
     if (alarm.hidden && wanted.view !== SYSTEM) news.textContent = alarm.title;
   }

@@ -11,6 +11,7 @@ const SOURCE = 1; // columns; those between are of arrows
 const PRIMARY = 3;
 const REPLICA = 5;
 const DASHBOARD = 7;
+const STEP = 16; // pixels by which a link of a chain is further in than the one before
 
 export class Flow {
   constructor(words, signs, ages) {
@@ -54,9 +55,10 @@ export class Flow {
 
   draw({ primaries, replicas, reads }) {
     const placed = [];
-    const place = (node, column, row) => {
+    const place = (node, column, row, depth = 0) => {
       node.style.gridColumn = column;
       node.style.gridRow = row;
+      node.style.marginInlineStart = `${depth * STEP}px`;
       placed.push(node);
     };
     const readsAt = (server) => reads.length > 0 && reads[0].address === server.address;
@@ -73,9 +75,7 @@ export class Flow {
       const arrowTo = arrow("");
       this.follows.set(server.address, arrowTo);
       place(arrowTo.root, PRIMARY + 1, row + 1);
-      const { root } = this.box(server);
-      root.style.marginInlineStart = `${server.depth * 16}px`;
-      place(root, REPLICA, row + 1);
+      place(this.box(server).root, REPLICA, row + 1, server.depth);
       if (readsAt(server)) dashboard(DASHBOARD, row + 1);
     });
     // it reads the primary itself, or something that is no server that is known

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -11,6 +12,7 @@ from fake_database import SETTINGS, FakeDatabase, until
 from session_page import Page
 from synthetic_runs import a_run
 
+import dqm_app.pages
 from dqm_app.database_health import State
 from dqm_app.service import Service
 from dqm_db.replication.addresses import Address
@@ -106,6 +108,33 @@ def test_the_facts_of_the_run_stay_when_the_database_goes_down(writer):
         assert (state["view"], state["header"]["run"]) == ("system", 6001)
         state = await other.show(view="system", run=6001)
         assert (state["view"], state["header"]) == ("system", None), "it never had them"
+
+    serving(writer, scenario)
+
+
+def test_it_does_not_wait_for_a_database_that_hangs(writer, monkeypatch):
+    writer.store_run(a_run(6001), None)
+    answers = threading.Event()
+    read_facts = dqm_app.pages._read_facts
+
+    def hanging(*arguments):
+        answers.wait(10)
+        return read_facts(*arguments)
+
+    monkeypatch.setattr("dqm_app.pages._read_facts", hanging)
+    monkeypatch.setattr("dqm_app.pages.FACTS_SECONDS", 0.01)
+
+    async def scenario(service, _database):
+        await until(lambda: service.health.state is State.OK)
+        page = Page(service)
+        try:
+            state = await page.show(view="system", run=6001)
+            assert (state["view"], state["run"], state["header"]) == ("system", 6001, None)
+        finally:
+            answers.set()
+        await until(lambda: service.health.state is State.OK)
+        state = await page.show(view="contents", run=6001)
+        assert state["header"]["run"] == 6001
 
     serving(writer, scenario)
 

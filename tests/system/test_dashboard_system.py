@@ -33,6 +33,10 @@ STATUS = 'Bokeh.documents.at(-1).get_model_by_name("system-status")'
 ROWS = """
 (rows) => rows.map((row) => [row.cells[0].innerText, row.cells[1].innerText])
 """
+BOXES = """
+(boxes) => boxes.map((box) => [
+  box.querySelector(".address").innerText.split(":")[0], box.style.marginInlineStart])
+"""
 SHIFTS = """
 () => {
   globalThis.shifts = [];
@@ -109,6 +113,10 @@ class SystemView(DashboardPage):
     def arrows(self) -> list[str]:
         words = self.page.locator(".system .arrow").all_inner_texts()
         return [" ".join(text.split()) for text in words]
+
+    def servers(self) -> list[tuple[str, str]]:
+        """Host of each server, and how far it is further in than others, as a link of a chain."""
+        return [tuple(found) for found in self.page.eval_on_selector_all(".system .server", BOXES)]
 
     @property
     def attention(self) -> list[str]:
@@ -225,7 +233,7 @@ def test_what_is_wrong_and_what_is_not_known_is_said(system, page):
     read |= {"following": "refused", "reason": "diverged", "level": "critical"}
     read |= {"lag_seconds": 7300.0, "lag_bytes": 1_234_567_890}
     for key in other:
-        if key not in {"address", "answers", "last_transaction_time", "is_read", "level", "role"}:
+        if key not in {"address", "answers", "last_transaction_time", "level", "role"}:
             other[key] = None
     other |= {"versions": {}, "replicas": [], "error": "", "level": "ok"}
 
@@ -253,6 +261,12 @@ def test_what_is_wrong_and_what_is_not_known_is_said(system, page):
         assert "stock ZEO" in page.text(f'.system section[aria-label$="{other["address"]}"]')
         assert page.page.inner_text(".system .care tr:nth-child(3)").endswith("cannot be read.")
         assert "<b>0.1 %</b>" in page.attention[0]
+        for number, server in enumerate((primary, read, other), 1):
+            server |= {"address": f"10.0.0.{number}:8100", "before": None}
+            server["source"] = f"10.0.0.{number - 1}:5000" if number > 1 else None
+        told["servers"] = [other, read, primary]
+        page.page.evaluate(show, json.dumps(told))
+        assert page.servers() == [("10.0.0.1", "0px"), ("10.0.0.2", "0px"), ("10.0.0.3", "16px")]
         told["servers"], told["dashboard"]["reads"] = [], []
         page.page.evaluate(show, json.dumps(told))
         assert "The database is read without a server." in page.text(".system .flow")
