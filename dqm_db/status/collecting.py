@@ -51,7 +51,7 @@ class Servers:
 
     @classmethod
     def of(cls, database: DatabaseSettings, watch: WatchSettings) -> Servers:
-        """Those of ``DQM_SERVERS``, else of ``DQM_DB_URL``; and ``DQM_PRIMARY_ZEO`` with both.
+        """Those of ``DQM_SERVERS``, else of ``DQM_DB_URL`` and ``DQM_PRIMARY_ZEO``.
 
         Raises
         ------
@@ -62,7 +62,7 @@ class Servers:
         found = [Address.parse(server, "DQM_SERVERS") for server in system.servers]
         if not found and database.db_url.startswith("zeo://"):
             found = [Address(*address) for address in zeo_addresses(database.db_url)]
-        if watch.primary is not None:
+        if watch.primary is not None and not system.servers:  # which may call it otherwise
             found.append(watch.primary)
         unique = tuple(dict.fromkeys(found))
         return cls(unique, watch.primary, database.db_patience, client_context(system))
@@ -89,8 +89,8 @@ async def ask_servers(servers: Servers) -> tuple[ServerStatus, ...]:
             transaction_time=transaction_time(answer.last_transaction),
         )
 
-    found = await asyncio.gather(*map(ask, servers.addresses))
-    found = with_roles(found, servers.primary)
+    asked = await asyncio.gather(*map(ask, servers.addresses))
+    found = with_roles(without_second_names(asked), servers.primary)
     primary = primary_of(found)
     if primary is None or primary.answer is None:
         return tuple(found)
@@ -98,17 +98,41 @@ async def ask_servers(servers: Servers) -> tuple[ServerStatus, ...]:
     began = time.monotonic()
     while (behind := _behind(found, had)) and time.monotonic() < began + ON_ITS_WAY:
         await asyncio.sleep(AGAIN)
-        again = await asyncio.gather(*(ask(servers.addresses[number]) for number in behind))
+        again = await asyncio.gather(*(ask(_where(found[number])) for number in behind))
         for number, server in zip(behind, again, strict=True):
             found[number] = replace(server, role=server.role or found[number].role)
     missing: dict[bytes, int] = {}
     if behind and primary.answer.is_ours:
-        where = Address.parse(primary.address, "primary")
         tids = set(behind.values())
-        missing = await asyncio.to_thread(bytes_after, where, tids, servers.patience, servers.tls)
+        missing = await asyncio.to_thread(
+            bytes_after, _where(primary), tids, servers.patience, servers.tls
+        )
     clock = primary.answer.now
     now = time.time() if clock is None else clock + time.monotonic() - began
     return tuple(with_lag(server, primary.answer, now, missing) for server in found)
+
+
+def without_second_names(found: Sequence[ServerStatus]) -> list[ServerStatus]:
+    """*found*, with those left out that are another one under another name.
+
+    The settings may call a server by its name here and by its number there. One that was started
+    on the same host in the same microsecond is the same; it would be a second primary otherwise.
+    """
+    known: set[tuple[str, float]] = set()
+    unique = []
+    for server in found:
+        answer = server.answer
+        if answer is not None and answer.host is not None and answer.started is not None:
+            identity = (answer.host, answer.started)
+            if identity in known:
+                continue
+            known.add(identity)
+        unique.append(server)
+    return unique
+
+
+def _where(server: ServerStatus) -> Address:
+    return Address.parse(server.address, "a server")
 
 
 def _behind(found: Sequence[ServerStatus], had: bytes) -> dict[int, bytes]:
@@ -126,7 +150,7 @@ def with_roles(found: Sequence[ServerStatus], primary: Address | None) -> list[S
     Servers of stock ZEO, or of an older release, do not tell their role.
     """
     told = any(server.role == PRIMARY for server in found)
-    if told or primary is None:
+    if told or primary is None or str(primary) not in {server.address for server in found}:
         return list(found)
     return [
         replace(server, role=PRIMARY if server.address == str(primary) else REPLICA)

@@ -76,6 +76,15 @@ def test_servers_in_step():
     assert replica.transaction_time == pytest.approx(NOW)
 
 
+def test_a_server_of_two_names_is_one():
+    told = {"host": "cta1", "started": NOW + 0.123456}
+    one = telling(NEW, role="primary", **told)
+    other = telling(NEW, role="replica", host="cta1", started=NOW + 0.123457)
+    assert [server.role for server in asked(one, one, other)] == ["primary", "replica"]
+    untold = telling(NEW)
+    assert len(asked(untold, untold, primary=0)) == 2, "of stock ZEO it cannot be known"
+
+
 def test_one_that_is_silent_does_not_keep_the_others_from_being_known():
     primary, silent = asked(telling(NEW, role="primary"), None, patience=0.2)
     assert primary.answer is not None and primary.lag_seconds == 0
@@ -161,6 +170,8 @@ def test_the_settings_name_the_primary_of_servers_that_do_not_tell():
     named = with_roles([*untold, silent], Address("a", 1))
     assert [server.role for server in named] == ["primary", "replica", None]
     assert [server.role for server in with_roles(untold, None)] == [None, None]
+    elsewhere = with_roles(untold, Address("10.8.0.1", 1))
+    assert [server.role for server in elsewhere] == [None, None], "perhaps one of them"
     told = [replace(untold[0], role="replica"), replace(untold[1], role="primary")]
     assert with_roles(told, Address("a", 1)) == told, "what servers say counts more"
 
@@ -180,6 +191,7 @@ def test_of_two_primaries_the_one_of_the_newer_epoch_counts():
         ("", "zeo://a:1,b:2", None, ["a:1", "b:2"]),
         ("", "zeo://a:1,b:2", "p:3", ["a:1", "b:2", "p:3"]),
         ("c:1, d:2", "zeo://a:1", "d:2", ["c:1", "d:2"]),
+        ("c:1, d:2", "zeo://a:1", "10.8.0.4:2", ["c:1", "d:2"]),
         ("", "file:///data/Data.fs", None, []),
         ("c:1", "file:///data/Data.fs", None, ["c:1"]),
     ],

@@ -66,6 +66,7 @@ class System:
         self.environment = {
             **LIMITS,
             "DQM_DB_URL": self.replica.url,
+            "DQM_PRIMARY_ZEO": f"localhost:{self.primary.port}",  # as the servers do not call it
             "DQM_SERVERS": f"{LOOPBACK}:{self.primary.port},{LOOPBACK}:{self.replica.port}",
         }
         self.temporary = directory / "tmp"
