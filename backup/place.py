@@ -211,13 +211,14 @@ class BackupPlace:
                 f"cannot use {path} ({error.strerror}): make {self.root} writable for this user"
             ) from error
         try:
-            fcntl.flock(lock, how | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(lock, how | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise BackupsLocked(
+                    f"another command makes, reads or removes backups in {self.root}: try again "
+                    "when it has ended"
+                ) from None
             yield
-        except BlockingIOError:
-            raise BackupsLocked(
-                f"another command makes, reads or removes backups in {self.root}: try again when "
-                "it has ended"
-            ) from None
         finally:
             os.close(lock)
 
