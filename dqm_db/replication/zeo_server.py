@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import importlib
 import logging
+import time
+from types import FunctionType, SimpleNamespace
 from typing import Any
 
 import ZEO.asyncio.server
+import ZEO.StorageServer
 import ZODB.Connection
 from ZEO.StorageServer import never_resolve_conflict
 
@@ -85,8 +88,29 @@ class ServerProtocol(STOCK):  # type: ignore[misc, valid-type]
             storage.notify_disconnected()
 
 
+STOCK_TIMEOUT = ZEO.StorageServer.TimeoutThread
+
+
+def by_steady_clock(function: Any) -> Any:
+    """*function* of ``ZEO.StorageServer``, by a clock that nobody can set."""
+    clock = SimpleNamespace(time=time.monotonic, sleep=time.sleep)
+    return FunctionType(function.__code__, vars(ZEO.StorageServer) | {"time": clock})
+
+
+class TimeoutThread(STOCK_TIMEOUT):  # type: ignore[misc, valid-type]
+    """Drops a client that hangs after its vote, after as many seconds as were set.
+
+    By the wall clock of stock ZEO, one that is set back by an hour lets such a client keep all
+    others from writing for an hour.
+    """
+
+    begin = by_steady_clock(STOCK_TIMEOUT.begin)
+    run = by_steady_clock(STOCK_TIMEOUT.run)
+
+
 def install() -> None:
     """Replace the names inside ZEO and ZODB; calling it again changes nothing."""
+    ZEO.StorageServer.TimeoutThread = TimeoutThread
     methods.install()
     ZEO.asyncio.server.ServerProtocol = ServerProtocol
     # The Acceptor of the server looks the class up in its module, at each connection.
