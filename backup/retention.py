@@ -79,14 +79,17 @@ def kept(candidates: Sequence[Candidate], keep: Keep) -> set[str]:
     have one*: periods without backups do not count, so that nothing goes because none was made.
     Beside these, whatever the rules say: the sound one with the latest transaction, of those that
     were verified the one with the latest, and all that a kept one needs.
+
+    Damaged ones take no place of a sound one, but they are not worthless: one blob that every
+    backup shares can make all of them damaged. Of a period that has no other, the newest stays as
+    long as the rules would keep a sound one.
     """
-    sound = sorted((one for one in candidates if one.is_sound), key=lambda one: one.time)[::-1]
+    newest_first = sorted(candidates, key=lambda one: one.time, reverse=True)
+    sound = [one for one in newest_first if one.is_sound]
     chosen: set[str] = set()
     for letter, count in keep.periods.items():
-        newest: dict[tuple[int, ...], str] = {}
-        for one in sound:
-            newest.setdefault(_PERIODS[letter](datetime.fromtimestamp(one.time, UTC)), one.name)
-        chosen.update(list(newest.values())[:count])
+        for some in (sound, newest_first):
+            chosen.update(_newest(some, letter)[:count])
     for some in (sound, [one for one in sound if one.is_verified]):
         if some:
             chosen.add(max(some, key=lambda one: (one.tid, one.time)).name)
@@ -96,3 +99,13 @@ def kept(candidates: Sequence[Candidate], keep: Keep) -> set[str]:
             chosen.add(follows)
             name = follows
     return chosen
+
+
+def _newest(newest_first: Sequence[Candidate], letter: str) -> list[str]:
+    """The newest of each period, sound ones before damaged ones; the newest period first."""
+    found: dict[tuple[int, ...], Candidate] = {}
+    for one in newest_first:
+        period = _PERIODS[letter](datetime.fromtimestamp(one.time, UTC))
+        if period not in found or one.is_sound > found[period].is_sound:
+            found[period] = one
+    return [one.name for one in found.values()]

@@ -102,11 +102,23 @@ def test_the_last_sound_backup_stays(volume: Volume, place: BackupPlace) -> None
     everything = made(volume, place)
     for name in everything[3:]:
         (place.root / name / "Data.fs.zst").unlink()
+    # Neither what the sound one needs goes, nor the damaged one of the last day, which has no other.
+    assert prune(place, Keep.parse("1d")).names == ()
+    create_backup(volume, place)
     done = prune(place, Keep.parse("1d"))
-    # The damaged ones are not wanted, and nothing that the sound one needs was taken.
-    assert set(done.names) == set(everything[3:])
-    assert names(place) == everything[:3]
+    assert set(done.names) == set(everything)
     assert sound(place)
+
+
+def test_one_blob_that_all_backups_share_takes_none_of_them(
+    volume: Volume, place: BackupPlace
+) -> None:
+    everything = made(volume, place)
+    for path in place.blobs.rglob("*.blob"):
+        path.unlink()
+    assert not sound(place)
+    assert prune(place, Keep.parse("5d")).names == ()
+    assert names(place) == everything
 
 
 def test_the_last_verified_backup_stays(volume: Volume, place: BackupPlace) -> None:

@@ -70,6 +70,12 @@ def test_what_is_kept(found: list[Candidate], keep: Keep) -> None:
         chosen = [one.name for one in by_period(sound, letter).values()][:count]
         assert names.issuperset(chosen)
         reasons.update(chosen)
+        # A period without a sound one keeps a damaged one, in no other's place.
+        for one in list(by_period(found, letter).values())[:count]:
+            period = PERIODS[letter](datetime.fromtimestamp(one.time, UTC))
+            if period not in by_period(sound, letter):
+                assert one.name in names
+                reasons.add(one.name)
     needed = set()
     for reason in reasons:
         follows = by_name[reason].follows
