@@ -195,7 +195,13 @@ class _Making:
                     key = (record.oid.hex(), transaction.tid.hex())
                     wanted[key] = (path, transaction.description)
             read(transaction.end - transaction.begin)
-        pool = BlobPool(self.place.blobs, known_blobs(one.manifest for one in self.backups.found))
+        found = self.backups.found
+        doubted = (one for one in found if one.verification is not None and not one.verification.ok)
+        pool = BlobPool(
+            self.place.blobs,
+            known_blobs(one.manifest for one in found),
+            known_blobs(one.manifest for one in doubted).keys(),
+        )
         sizes = self._sizes(wanted, file)
         advance = self.progress.begin("blobs", sum(sizes.values()))
         kept = [pool.add(key, path, advance) for key, (path, _) in wanted.items()]

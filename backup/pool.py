@@ -9,6 +9,7 @@ from pathlib import Path
 
 from backup.files import Advance, copy, sync
 from backup.manifest import Manifest, StoredBlob
+from dqm_db.volume.errors import DamagedData
 
 Key = tuple[str, str]
 """Object and transaction, hexadecimal."""
@@ -26,11 +27,17 @@ class BlobPool:
         It exists.
     known
         What manifests say of blobs that are in it.
+    suspect
+        Those that are read before they are trusted: a verification has found fault with a backup
+        that needs them.
     """
 
-    def __init__(self, folder: Path, known: Mapping[Key, StoredBlob]) -> None:
+    def __init__(
+        self, folder: Path, known: Mapping[Key, StoredBlob], suspect: Collection[Key] = ()
+    ) -> None:
         self.folder = folder
         self._known = dict(known)
+        self._suspect = suspect
         self._changed: set[Path] = set()
 
     def path(self, key: Key) -> Path:
@@ -38,39 +45,48 @@ class BlobPool:
         oid, tid = key
         return self.folder / oid[-2:] / f"0x{oid}-0x{tid}.blob"
 
-    def holds(self, key: Key, size: int) -> bool:
-        """Whether the blob is in it with a known digest."""
-        known = self._known.get(key)
-        return known is not None and known.size == size == self._size(key)
-
     def add(self, key: Key, source: Path, advance: Advance) -> StoredBlob:
-        """Take the file *source* in, as a hard link where possible; reads it only once, ever.
+        """Take the file *source* in, as a hard link where possible; it is read only once, ever.
+
+        A damaged copy is replaced, but never by other bytes than those that were backed up: blobs
+        do not change, so then *source* is damaged, and the copy may be all there is.
 
         Raises
         ------
+        DamagedData
+            *source* is not what it was.
         OSError
             *source* is missing, or a disk is full or broken.
         """
         size = source.stat().st_size
-        if self.holds(key, size):
+        known = self._known.get(key)
+        if known is not None and known.size != size:
+            raise _other(source, known)
+        if known is not None and self._has(key, known):
             advance(size)
-            return self._known[key]
+            return known
         target = self.path(key)
         if target.parent not in self._changed:
             target.parent.mkdir(mode=0o750, exist_ok=True)
             self._changed.add(target.parent)
-        target.unlink(missing_ok=True)  # left by a backup that was killed
+        draft = target.with_suffix(".part")
+        draft.unlink(missing_ok=True)  # left by a backup that was killed
         try:
-            os.link(source, target)
+            os.link(source, draft)
         except OSError as error:
             if error.errno not in _COPY_INSTEAD:
                 raise
-            size, digest = self._copied(source, target, advance)
+            size, digest = self._copied(source, draft, advance)
         else:
-            with target.open("rb", buffering=0) as file:
+            with draft.open("rb", buffering=0) as file:
                 size, digest = copy(file, None, advance)
                 os.fsync(file.fileno())
         blob = StoredBlob(*key, size, digest)
+        if known is not None and blob != known:
+            draft.unlink()
+            raise _other(source, known)
+        draft.replace(target)
+        draft.unlink(missing_ok=True)  # two links to one file are left as they are
         self._known[key] = blob
         return blob
 
@@ -92,22 +108,34 @@ class BlobPool:
                 path.unlink()
         return freed
 
-    def _size(self, key: Key) -> int | None:
+    def _has(self, key: Key, known: StoredBlob) -> bool:
+        """Whether the blob is in it as it should be; by its size, unless it is suspect."""
         try:
-            return self.path(key).stat().st_size
-        except FileNotFoundError:
-            return None
+            if self.path(key).stat().st_size != known.size:
+                return False
+            if key not in self._suspect:
+                return True
+            with self.path(key).open("rb", buffering=0) as file:
+                return copy(file, None, lambda _: None) == (known.size, known.digest)
+        except OSError:  # missing, or cannot be read: it is made anew
+            return False
 
     @staticmethod
-    def _copied(source: Path, target: Path, advance: Advance) -> tuple[int, str]:
-        draft = target.with_suffix(".part")
-        with source.open("rb", buffering=0) as blob, draft.open("wb") as file:
+    def _copied(source: Path, draft: Path, advance: Advance) -> tuple[int, str]:
+        with source.open("rb", buffering=0) as blob, draft.open("xb") as file:
             done = copy(blob, file, advance)
             file.flush()
             os.fsync(file.fileno())
             os.fchmod(file.fileno(), 0o440)
-        draft.replace(target)
         return done
+
+
+def _other(source: Path, known: StoredBlob) -> DamagedData:
+    return DamagedData(
+        f"{source} is damaged: it is not what was backed up before, {known.size} bytes with the "
+        f"digest {known.digest}. Put the file of a replica in its place (`dqm verify` finds all "
+        "such), or make the backup of a replica"
+    )
 
 
 def known_blobs(manifests: Iterable[Manifest]) -> dict[Key, StoredBlob]:
