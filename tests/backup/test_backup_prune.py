@@ -102,7 +102,7 @@ def test_the_last_sound_backup_stays(volume: Volume, place: BackupPlace) -> None
     everything = made(volume, place)
     for name in everything[3:]:
         (place.root / name / "Data.fs.zst").unlink()
-    # Neither what the sound one needs goes, nor the damaged one of the last day, which has no other.
+    # Neither what the sound one needs goes, nor the damaged one of the last day: it has no other.
     assert prune(place, Keep.parse("1d")).names == ()
     create_backup(volume, place)
     done = prune(place, Keep.parse("1d"))
