@@ -202,7 +202,7 @@ class BackupPlace:
             raise BackupNotFound(f"{self.root} is no folder of backups: there is none")
         path = self.root / name
         try:
-            lock = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            lock = _opened_to_lock(path)
         except OSError as error:
             if how == fcntl.LOCK_SH:
                 yield  # a copy of backups that only can be read: nobody removes any there
@@ -218,6 +218,11 @@ class BackupPlace:
                     f"another command makes, reads or removes backups in {self.root}: try again "
                     "when it has ended"
                 ) from None
+            except OSError as error:
+                raise BackupUnwritable(
+                    f"cannot lock {path} ({error.strerror}): make it writable for this user, and "
+                    "use a file system that has locks"
+                ) from error
             yield
         finally:
             os.close(lock)
@@ -257,3 +262,15 @@ class BackupPlace:
         for prefix in prefixes:
             for path in self.root.glob(f"{prefix}*"):
                 shutil.rmtree(path)
+
+
+def _opened_to_lock(path: Path) -> int:
+    """A descriptor of the file *path*, to write if that is allowed.
+
+    On NFS a lock that keeps all others out needs one; elsewhere one to read will do.
+    """
+    flags = os.O_CREAT | os.O_CLOEXEC
+    try:
+        return os.open(path, os.O_RDWR | flags, 0o644)
+    except OSError:  # the file is another user's, or the disk can only be read
+        return os.open(path, os.O_RDONLY | flags, 0o644)

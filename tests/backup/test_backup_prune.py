@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import os
 import shutil
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backup.create import create_backup
-from backup.errors import BackupsLocked
+from backup.errors import BackupsLocked, BackupUnwritable
 from backup.manifest import FILE, Manifest, name_of
 from backup.place import BackupPlace
 from backup.prune import prune
@@ -140,6 +143,32 @@ def test_while_a_backup_cannot_be_understood_no_blob_goes(
     shutil.rmtree(place.root / everything[2])
     assert prune(place, Keep.parse("1d")).blobs_left is None
     assert blobs(place) == 5
+
+
+def test_locks_are_as_nfs_wants_them(
+    volume: Volume, place: BackupPlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes a lock that keeps others out only on what is open for writing."""
+    real = fcntl.flock
+
+    def flock(descriptor: int, how: int) -> None:
+        writable = fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        if how & fcntl.LOCK_EX and not writable:
+            raise OSError(errno.EBADF, "Bad file descriptor")
+        real(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    store(volume, 1)
+    create_backup(volume, place)
+    assert prune(place, Keep.parse("1d")).names == ()
+    assert sound(place)
+
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("backup.place.fcntl.flock", no_locks)
+    with pytest.raises(BackupUnwritable, match=r"No locks available.*file system that has locks"):
+        prune(place, Keep.parse("1d"))
 
 
 def test_nothing_goes_while_somebody_reads(volume: Volume, place: BackupPlace) -> None:
