@@ -237,6 +237,13 @@ class ReplicaWatch:
         if self._task is not None:
             self._task.cancel()
 
+    def state_when(self, *, is_down: bool) -> ReplicaState | None:
+        """`state` of a database that does not answer now if *is_down*.
+
+        Such a one is not known to be in step; what it was known to lack, it lacks still.
+        """
+        return None if is_down and self.state == ReplicaState() else self.state
+
     def seen_here(self, tid: bytes) -> None:
         """*tid* (8 bytes) is the last transaction of the database that the pages read."""
         self._lag.seen_here(tid)

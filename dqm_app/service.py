@@ -187,7 +187,8 @@ class Service:
     @property
     def freshness(self) -> Freshness:
         """The last pull, how far the database is behind the primary, and what is critical."""
-        return Freshness(self._pulls.state, self._replica.state, self.system_page.alarm)
+        replica = self._replica.state_when(is_down=self._health.state is State.DOWN)
+        return Freshness(self._pulls.state, replica, self.system_page.alarm)
 
     @property
     def last_transaction(self) -> bytes | None:

@@ -12,6 +12,7 @@ from fake_database import FIRST_READS, SETTINGS, FakeDatabase, until
 from synthetic_runs import a_run
 
 from dqm_app.database_health import State
+from dqm_app.freshness import ReplicaState
 from dqm_app.memory import trim_memory
 from dqm_app.pulls import PullState
 from dqm_app.service import Service
@@ -127,6 +128,26 @@ def test_a_first_file_that_fails_is_known_although_there_are_no_runs(writer):
         assert service.health.state is State.EMPTY
 
     serving(FakeDatabase(writer), scenario)
+
+
+def test_what_is_down_is_not_in_step(writer, monkeypatch):
+    database = FakeDatabase(writer)
+    writer.store_run(a_run(6001), None)
+
+    async def primary_has(*_: object) -> bytes:
+        return writer.database.last_transaction()
+
+    monkeypatch.setattr("dqm_app.freshness.ask_last_transaction", primary_has)
+
+    async def scenario(service: Service) -> None:
+        await until(lambda: service.freshness.replica == ReplicaState())
+        database.up = False
+        await until(lambda: service.health.state is State.DOWN)
+        assert service.freshness.replica is None
+        database.up = True
+        await until(lambda: service.freshness.replica == ReplicaState())
+
+    serving(database, scenario, primary_zeo="127.0.0.1:1")
 
 
 def test_a_database_that_goes_and_comes_back(writer):
