@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import subprocess
 import sys
@@ -72,33 +71,6 @@ def test_a_full_backup_then_incremental_ones(
     assert contents(restored(place, same, tmp_path / "c")) == later
     assert contents(restored(place, last, tmp_path / "d")) == contents(volume)
     assert runs_of(Volume(tmp_path / "d")) == {1, 2, 3, 4}
-
-
-def test_blobs_are_linked_and_read_once(volume: Volume, place: BackupPlace) -> None:
-    create_backup(volume, place)
-    [first, *_] = blobs_in(place)
-    assert first.stat().st_nlink == 2
-    assert first.stat().st_ino in {path.stat().st_ino for path in volume.blob_dir.rglob("*.blob")}
-
-    def read_again(*_: object) -> None:
-        raise AssertionError("a blob was read although its digest is known")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool, "copy", read_again)
-        again = create_backup(volume, place, "full")
-    assert len(again.manifest.blobs) == 2 and len(blobs_in(place)) == 2
-
-
-def test_blobs_are_copied_where_they_cannot_be_linked(
-    volume: Volume, place: BackupPlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def other_file_system(*_: object) -> None:
-        raise OSError(18, "Invalid cross-device link")
-
-    monkeypatch.setattr(os, "link", other_file_system)
-    made = create_backup(volume, place)
-    assert [path.stat().st_nlink for path in blobs_in(place)] == [1, 1]
-    assert contents(restored(place, made, tmp_path / "r")) == contents(volume)
 
 
 def test_a_pack_makes_the_next_one_full(volume: Volume, place: BackupPlace, tmp_path: Path) -> None:
@@ -206,42 +178,6 @@ def test_nothing_is_built_on_what_is_damaged(volume: Volume, place: BackupPlace)
     file.write_bytes(data)
     assert Verifier(place, place.read()).verify(place.read().newest())[-1].faults
     assert create_backup(volume, place).manifest.kind == "full"
-
-
-def spoil(path: Path) -> None:
-    """Flip a bit of a file, and of no other link to it."""
-    data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
-    path.unlink()
-    path.write_bytes(data)
-
-
-def test_a_blob_that_was_found_damaged_is_replaced(volume: Volume, place: BackupPlace) -> None:
-    create_backup(volume, place)
-    spoil(blobs_in(place)[0])
-    assert Verifier(place, place.read()).verify(place.read().newest())[-1].faults
-    made = create_backup(volume, place)
-    assert made.manifest.kind == "full" and len(blobs_in(place)) == 2
-    # The one that was damaged is sound again, too: it had the same blob.
-    assert [one.faults for one in Verifier(place, place.read()).verify_all()] == [(), ()]
-
-
-@pytest.mark.parametrize("is_shorter", [True, False])
-def test_a_damaged_blob_of_the_volume_replaces_no_backed_up_one(
-    volume: Volume, place: BackupPlace, is_shorter: bool
-) -> None:
-    create_backup(volume, place)
-    good = {path: path.read_bytes() for path in blobs_in(place)}
-    for path in list(volume.blob_dir.rglob("*.blob")):
-        spoil(path)
-        if is_shorter:
-            path.write_bytes(path.read_bytes()[:-1])
-    if not is_shorter:  # a size that is wrong is seen at once; the others, when they are needed
-        blobs_in(place)[0].unlink()
-        good.pop(min(good))
-    with pytest.raises(DamagedData, match="is not what was backed up before"):
-        create_backup(volume, place, "full")
-    assert {path: path.read_bytes() for path in blobs_in(place)} == good
 
 
 def test_nothing_to_build_on(volume: Volume, place: BackupPlace) -> None:
