@@ -55,7 +55,18 @@ def restore(
     BackupUnwritable, BackupFailed
         The folder cannot be used, or its disk is full; nothing was restored.
     """
-    progress = progress or Progress()
+    try:
+        _restore(place, chain, volume, progress or Progress())
+    except DamagedBackup as error:
+        raise DamagedBackup(
+            f"{error}; nothing was restored: take another backup (--backup; `dqm backup list` has "
+            "all), or the volume of a replica"
+        ) from error
+
+
+def _restore(
+    place: BackupPlace, chain: Sequence[Backup], volume: Volume, progress: Progress
+) -> None:
     backup = chain[-1]
     with writing("restoring", volume.root):
         _require_empty(volume.root)
@@ -117,9 +128,9 @@ def _restore_blobs(
                 done = copy(stored, file, advance)
                 os.fchmod(file.fileno(), 0o400)  # as ZODB does
         except FileNotFoundError as error:
-            raise DamagedBackup(f"{source} is missing; nothing was restored") from error
+            raise DamagedBackup(f"{source} is missing") from error
         if done != (blob.size, blob.digest):
-            raise DamagedBackup(f"{source} is damaged; nothing was restored")
+            raise DamagedBackup(f"{source} is damaged")
 
 
 def _check(chain: Sequence[Backup], draft: Volume) -> None:
@@ -138,6 +149,5 @@ def _check(chain: Sequence[Backup], draft: Volume) -> None:
         faults.append(f"its last transaction is {check.tid.hex()}, not {manifest.tid}")
     if faults:
         raise DamagedBackup(
-            f"backup {manifest.name} is damaged, nothing was restored: "
-            + "; ".join(faults[:MOST_FAULTS])
+            f"backup {manifest.name} is damaged: " + "; ".join(faults[:MOST_FAULTS])
         )

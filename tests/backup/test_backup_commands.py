@@ -149,6 +149,8 @@ def test_what_was_done_is_told_to_the_database(
 
     next(place.blobs.rglob("*.blob")).unlink()
     assert dqm("verify")[0] == 65
+    code, _, err = dqm("restore", "--to", volume.root.parent / "copy")
+    assert code == 65 and "nothing was restored: take another backup" in err
     blob = next(volume.blob_dir.rglob("*.blob"))
     blob.rename(volume.root / "away")
     assert dqm("create", "--full")[0] == 65
