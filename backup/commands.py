@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from backup.errors import BackupsLocked, DamagedBackup
+from backup.errors import BackupFailed, BackupsLocked, BackupUnwritable, DamagedBackup
 from backup.settings import BackupSettings
 from dqm_db.errors import ConfigurationError, DQMError
 from dqm_db.operations import OperationName
@@ -187,10 +187,14 @@ def verify(place: BackupPlace, which: str | None, every: bool, work: Path | None
     if every and which is not None:
         raise click.UsageError("give WHICH or --all, not both")
     started = time.time()
-    with place.reading(), shown_progress() as progress:
-        backups = place.read()
-        verifier = Verifier(place, backups, work, progress)
-        found = verifier.verify_all() if every else [_verify_one(verifier, backups, which)]
+    try:
+        with place.reading(), shown_progress() as progress:
+            backups = place.read()
+            verifier = Verifier(place, backups, work, progress)
+            found = verifier.verify_all() if every else [_verify_one(verifier, backups, which)]
+    except (BackupUnwritable, BackupFailed) as error:  # no room, or a disk that cannot be read
+        _note(OperationName.BACKUP_VERIFICATION, started, str(error), ok=False)
+        raise
     for one in found:
         for fault in one.faults:
             click.echo(f"{one.name}: {fault}", err=True)

@@ -93,8 +93,7 @@ class Verifier:
             chain = self.backups.chain(backup)
         except DamagedBackup as error:
             return [self._kept(backup, Verified(backup.name, (str(error),)))]
-        require_room(self.work, backup.manifest.end, "putting the backup together")
-        with self._folder() as folder:
+        with self._folder(backup.manifest.end) as folder:
             found = list(self._verify(chain, folder / "Data.fs"))
         lost = [
             Verified(link.name, found[-1].faults) for link in chain[len(found) :]
@@ -138,8 +137,9 @@ class Verifier:
         return None if found == (blob.size, blob.digest) else f"{path} is damaged"
 
     @contextmanager
-    def _folder(self) -> Iterator[Path]:
+    def _folder(self, size: int) -> Iterator[Path]:
         with writing("verifying", self.work):
+            require_room(self.work, size, "putting the backup together")
             folder = Path(tempfile.mkdtemp(prefix=VERIFYING, dir=self.work))
             try:
                 yield folder

@@ -160,6 +160,10 @@ def test_what_was_done_is_told_to_the_database(
     failed = told[OperationName.BACKUP_VERIFICATION]
     assert not failed.ok and made.name in failed.text  # type: ignore[attr-defined]
 
+    assert dqm("verify", "--work", volume.root.parent / "nowhere")[0] == 73
+    failed = operations(volume)[OperationName.BACKUP_VERIFICATION]
+    assert not failed.ok and "nowhere" in failed.text  # type: ignore[attr-defined]
+
 
 def test_a_database_that_does_not_answer_is_a_warning(
     dqm: Commands, volume: Volume, monkeypatch: pytest.MonkeyPatch
