@@ -28,6 +28,7 @@ CAMERA, RUN = "NectarCAMQM", 6001
 HEAD = 'document.querySelector(".system .head")?.dataset.status'
 ALARM = 'document.getElementById("alarm")'
 ALARM_ID = "#alarm"
+DASHBOARD = 'document.querySelector(".system [aria-label=\\"This dashboard\\"]")'
 NEWS = 'document.getElementById("news").textContent'
 STATUS = 'Bokeh.documents.at(-1).get_model_by_name("system-status")'
 ROWS = """
@@ -213,7 +214,8 @@ def test_it_is_there_when_the_database_is_not(browser, system, page):
     try:
         page.wait_for_box(system.read, "bad")
         page.wait_for('document.querySelector(".system").innerText.includes("cannot be read")')
-        assert "Database down" in page.text('.system [aria-label="This dashboard"]')
+        # Another part of the dashboard finds that out, which may take longer.
+        page.wait_for(f'{DASHBOARD}.innerText.includes("Database down")')
         assert page.state["header"]["run"] == RUN, "the facts of the run stay"
         with SystemView(browser, f"{system.url}&view=system") as fresh:
             fresh.wait_for_box(system.read, "bad")

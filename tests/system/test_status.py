@@ -222,10 +222,11 @@ def test_what_was_not_done_is_a_warning_and_then_all_is_fine(system):
     system.replica.wait_for(system.primary)
     eventually(lambda: all_ready(system.dashboard.port), "ready")
     eventually(lambda: metrics(system.dashboard.port)["dqm_dashboard_processes",] == 2, "both run")
-    clients = lambda: system.told()[1]["servers"][1]["clients"] >= 2  # noqa: E731
+    # A server that is slow to answer says nothing of its clients.
+    clients = lambda: (system.told()[1]["servers"][1]["clients"] or 0) >= 2  # noqa: E731
     eventually(clients, "both processes of the dashboard are clients of the replica")
-    code, document = system.told()
-    assert (code, document["level"]) == (0, "ok"), document["items"][:3]
+    _, document = eventually(lambda: (told := system.told())[0] == 0 and told, "all is fine")
+    assert document["level"] == "ok"
     primary, replica = document["servers"]
     assert (primary["role"], replica["role"]) == ("primary", "replica")
     assert primary["last_transaction"] == replica["last_transaction"]
