@@ -96,9 +96,11 @@ def _restore(
 def _require_empty(root: Path) -> None:
     there = sorted(path.name for path in root.iterdir()) if root.exists() else []
     if others := [name for name in there if name not in _EMPTY]:
+        advice = "restore into another folder, or move what is there out of the way"
+        if UNFINISHED in there:
+            advice = f"a restore was killed here, as {UNFINISHED} says: remove what it has left"
         raise RestoreTargetNotEmpty(
-            f"{root} is not empty (it holds {', '.join(others[:4])}): restore into another folder, "
-            "or move what is there out of the way"
+            f"{root} is not empty (it holds {', '.join(others[:4])}): {advice}"
         )
 
 

@@ -70,6 +70,10 @@ def test_nothing_is_written_over(place: BackupPlace, tmp_path: Path, name: str) 
     with pytest.raises(RestoreTargetNotEmpty, match=name):
         restored(place, target)
     assert [path.name for path in target.iterdir()] == [name]
+    (target / UNFINISHED).mkdir()  # of one that was killed at the very end
+    with pytest.raises(RestoreTargetNotEmpty, match="a restore was killed here"):
+        restored(place, target)
+    assert (target / name).exists()
 
 
 def test_an_empty_folder_may_have_what_disks_and_killed_ones_have(
