@@ -103,13 +103,14 @@ def _epochs(servers: Sequence[ServerStatus]) -> Iterator[Item]:
             level = Level.CRITICAL
             text = (
                 f"A former primary, of epoch {epoch} where there is {newest}: what is written to "
-                "it is lost. Stop it and let it follow with dqm resync."
+                "it is lost. Let it follow today's with dqm demote on its host, and if it is "
+                "refused then, begin anew with dqm resync."
             )
         else:
             level = Level.WARNING
             text = (
                 f"In epoch {epoch} where there is {newest}: it has not got the change of the "
-                "primary yet. If that lasts, see that it follows the new one (dqm resync)."
+                "primary yet. If that lasts, let it follow the new one with dqm demote on its host."
             )
         yield Item(level, "epoch", "Epoch", text, server.address, epoch)
 
