@@ -154,7 +154,7 @@ class DigestReader(TransactionFile):
         except OSError as error:
             raise DamagedData(
                 f"{self.path}: what follows byte {begin} cannot be read ({error}): restore it "
-                "from a backup, or wipe it when it is a replica's"
+                "from a backup, or `dqm resync` when it is a replica's"
             ) from error
         found = self._transaction(begin, end, header, faults, header.tid <= detailed_until)
         self._position = end

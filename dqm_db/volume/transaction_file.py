@@ -95,7 +95,7 @@ class TransactionFile:
                 return way(tid)
         raise DamagedData(
             f"{self.path} is too damaged to find transaction {tid.hex()}: restore it from a "
-            "backup, or wipe it when it is a replica's"
+            "backup, or `dqm resync` when it is a replica's"
         )
 
     def _number_of(self, position: int) -> int:
