@@ -40,6 +40,7 @@ _OURS = "dqm"
 _ARE_YOU_OK = struct.pack(">I", 4) + b"ruok"
 _GREETING = re.compile(rb"[A-Z][0-9]{1,4}")
 _LONGEST_STATUS = 262_144
+_HIGHEST_EPOCH = 2**31 - 2  # so that the next one is one that `dqm_db.volume.fence` reads
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +224,7 @@ def read_answer(message: bytes) -> ServerAnswer:
         last_transaction=tid,
         clients=_count(status.get("connections")) if clients is None else clients,
         role=_text(told.get("role")),
-        epoch=_count(told.get("epoch")),
+        epoch=_epoch(told.get("epoch")),
         fence_state=_text(told.get("fence_state")),
         source=_text(told.get("source")),
         following=_text(told.get("following")),
@@ -283,6 +284,11 @@ def _number(value: object) -> float | None:
 def _count(value: object) -> int | None:
     number = _number(value)
     return None if number is None or number < 0 else int(number)
+
+
+def _epoch(value: object) -> int | None:
+    count = _count(value)
+    return None if count is None or count > _HIGHEST_EPOCH else count
 
 
 def _replicas(value: object) -> tuple[FedReplica, ...]:

@@ -246,3 +246,10 @@ def test_texts_cannot_drive_a_terminal_and_numbers_are_finite():
     assert (answer.epoch, answer.clients, answer.disk_free, answer.now) == (None,) * 4
     assert answer.replicas == (FedReplica("?"), FedReplica("?"))
     assert answer.versions == {}
+
+
+@pytest.mark.parametrize("epoch", [2**31 - 1, 2**31, 1e308, 10**400])
+def test_an_epoch_after_which_no_other_can_come_is_none(epoch):
+    # A promotion or restore would begin the one after it, which no server reads.
+    assert answered({"epoch": epoch}).epoch is None
+    assert answered({"epoch": 2**31 - 2}).epoch == 2**31 - 2
