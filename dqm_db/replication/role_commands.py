@@ -196,6 +196,13 @@ def resync(data_dir: Path | None) -> None:
         click.echo(
             "dqm: warning: the new copy may not fit; the replica then waits for room", err=True
         )
+    source = server.source if state.source is None else Address.parse(state.source, "source")
+    if source is not None and not _is_on(source):
+        click.echo(
+            f"dqm: warning: {source}, from which the new copy is to come, accepts no connections: "
+            "until it does, this replica has nothing to serve",
+            err=True,
+        )
     answer = server.become(
         state, lambda answer: answer.role == REPLICA and (answer.started or 0) >= state.at
     )
