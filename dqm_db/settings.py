@@ -73,7 +73,8 @@ class SystemSettings(BaseSettings):
     servers: Annotated[tuple[str, ...], NoDecode] = Field(
         (),
         description="HOST:PORT where clients connect to each server of the database, primary and "
-        "replicas, separated by commas; the same on all hosts. When not set: those of DQM_DB_URL.",
+        "replicas, separated by commas; the same on all hosts. When not set, commands take those "
+        "of DQM_DB_URL; a server then asks nobody.",
     )
     tls_ca: Path | None = Field(
         None, description="Certificate of the private CA (PEM); with it, all connections use TLS."
