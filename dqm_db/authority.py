@@ -97,12 +97,17 @@ class Authority:
         CertificateUnwritable
         """
         subject = _subject(name)
-        for path in (self.certificate_file, self.key_file):
-            if path.exists():
-                raise CertificateExists(
-                    f"{path} exists; to make the CA valid for longer, with the same key, "
-                    "give --renew"
-                )
+        there = [path for path in (self.certificate_file, self.key_file) if path.exists()]
+        if len(there) == 1:
+            raise CertificateExists(
+                f"{there[0]} exists, but not the other one of {AUTHORITY_CERTIFICATE} and "
+                f"{AUTHORITY_KEY}: put that back, or move this one away to make another CA"
+            )
+        if there:
+            raise CertificateExists(
+                f"{there[0]} exists; to make the CA valid for longer, with the same key, "
+                "give --renew"
+            )
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _sign_authority(subject, key, days)
         with _writing(self.directory):
