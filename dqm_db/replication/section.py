@@ -152,6 +152,7 @@ class Replicated:
     def _prepare(files: Any) -> None:
         if not isinstance(files, FileStorage) or not files.blob_dir:
             raise ValueError("<replicated> needs a <filestorage> with a blob-dir in it")
+        from dqm_db.replication.serving_pack import sync_packs
         from dqm_db.replication.zeo_server import leave_conflicts_to_clients
 
         # After a crash between vote and finish, FileStorage cuts the unfinished transaction off but
@@ -159,6 +160,7 @@ class Replicated:
         # tid never gets the transaction itself: it would be lost for good, without a word.
         files._ltid = last_transaction(files._file, files._pos)
         leave_conflicts_to_clients(files)
+        sync_packs(files)
         clear_temporary_files(Path(files.temporaryDirectory()))
 
 

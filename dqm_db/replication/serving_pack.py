@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,39 @@ def pack_served(files: Any, pack: Callable[[], object]) -> dict[str, float]:
             "blobs_after": _blobs(files),
             "seconds": time.monotonic() - started,
         }
+
+
+def sync_packs(files: Any) -> None:
+    """Let every pack have its new file on the disk before that takes the place of the old one.
+
+    FileStorage renames what it has just written, and then removes the old file and blobs. If power
+    failed in the seconds after a pack, neither the new nor the old one might be there.
+
+    Parameters
+    ----------
+    files
+        The open FileStorage.
+    """
+    stock = files.packer
+
+    def packer(storage: Any, *args: Any) -> Any:
+        packed = stock(storage, *args)
+        if packed is None:  # nothing to remove, thus no new file
+            return None
+        path = Path(f"{storage._file_name}.pack")
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        except BaseException:
+            storage._commit_lock.release()  # which the packer has left to its caller
+            path.unlink(missing_ok=True)
+            raise
+        return packed
+
+    files.packer = packer
 
 
 def _blobs(files: Any) -> int:
