@@ -20,7 +20,7 @@ from ZODB.FileStorage import FileIterator
 
 pytestmark = pytest.mark.system
 
-KEEP_ALIVE = 1
+KEEP_ALIVE = 2
 SILENT = f"no sign of life for {2 * KEEP_ALIVE} s"
 REPLICA_SILENT = "no sign of life of the replica"
 
@@ -154,7 +154,7 @@ def test_a_slow_link_is_no_silence_and_slows_nobody_else(fleet: Fleet) -> None:
     fleet.relay.slow_down(rate=100_000, delay=0.02)
     before = told(fleet.primary).now
     assert before is not None
-    fleet.put("slowly", Blob(bytes(range(256)) * 900))  # takes more than twice the patience
+    fleet.put("slowly", Blob(bytes(range(256)) * 2000))  # takes more than twice the patience
     for number in range(3):
         fleet.put("at once", number)
     # The primary has committed everything long before the replica has got it.

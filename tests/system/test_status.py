@@ -35,7 +35,7 @@ from dqm_db.writer import open_writer
 pytestmark = pytest.mark.system
 
 CAMERA = "NectarCAMQM"
-LIMITS = {"DQM_LAG_WARN": "0.5", "DQM_LAG_ALERT": "2", "DQM_DB_PATIENCE": "1", "DQM_DB_WAIT": "1"}
+LIMITS = {"DQM_LAG_WARN": "0.5", "DQM_LAG_ALERT": "2", "DQM_DB_PATIENCE": "3", "DQM_DB_WAIT": "1"}
 
 
 class System:
@@ -268,7 +268,7 @@ def test_a_replica_that_hangs_is_critical_and_nobody_is_sent_to_the_dashboard(sy
         assert (code, document["level"]) == (69, "critical")
         assert ("critical", address) in items(document, "server-answers")
         assert document["database"]["readable"], "from the primary"
-        assert "does not answer within 1 s" in document["servers"][1]["error"]
+        assert "does not answer within 3 s" in document["servers"][1]["error"]
         answer = eventually(
             lambda: (found := ready(port))[0] == 503 and found[1], "not ready any more"
         )

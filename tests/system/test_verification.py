@@ -193,7 +193,7 @@ def test_a_server_that_stops_to_answer_in_between(
     own: System, number: signal.Signals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(servers, "PIECE_BYTES", 0)  # a question for each transaction
-    patience = own.settings.model_copy(update={"db_patience": 1.0})
+    patience = own.settings.model_copy(update={"db_patience": 3.0})
     lost: list[int] = []
 
     def stop(_size: int) -> None:
