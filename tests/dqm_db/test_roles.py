@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -402,6 +403,15 @@ def test_files_in_use_are_not_set_aside(volume: Volume, files: FileStorage) -> N
     assert files.getSize() >= 4
 
 
+@pytest.fixture
+def no_hang_up() -> Iterator[None]:
+    """This process does not catch SIGHUP, as it may since a test of servers' signals."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.usefixtures("no_hang_up")
 def test_only_a_server_is_told_to_begin_anew(volume: Volume, files: FileStorage) -> None:
     assert is_held(volume)
     assert server_of(volume) is None  # this process has it open, but SIGHUP would kill it
