@@ -31,15 +31,27 @@ def configured_servers() -> tuple[Address, ...]:
     return tuple(dict.fromkeys(Address.parse(server, "DQM_SERVERS") for server in servers))
 
 
-def known_servers() -> tuple[Address, ...]:
-    """The servers of ``DQM_SERVERS``, else of ``DQM_DB_URL``.
+def named_servers(text: str, option: str) -> tuple[Address, ...]:
+    """The servers in *text*, separated by commas, as an *option* of a command names them.
 
     Raises
     ------
     ConfigurationError
         One is not HOST:PORT.
     """
-    url = load(DatabaseSettings).db_url
+    named = (part.strip() for part in text.split(","))
+    return tuple(dict.fromkeys(Address.parse(one, option) for one in named if one))
+
+
+def known_servers(settings: DatabaseSettings | None = None) -> tuple[Address, ...]:
+    """The servers of ``DQM_SERVERS``, else those that *settings* (``DQM_DB_URL``) name.
+
+    Raises
+    ------
+    ConfigurationError
+        One is not HOST:PORT.
+    """
+    url = (settings or load(DatabaseSettings)).db_url
     if (found := configured_servers()) or not url.startswith("zeo://"):
         return found
     return tuple(dict.fromkeys(Address(*address) for address in zeo_addresses(url)))
@@ -55,22 +67,39 @@ def ask_servers(
     ConfigurationError
         The certificates cannot be used.
     """
+    return {
+        address: said
+        for address, said in ask_each_server(addresses, patience).items()
+        if isinstance(said, ServerAnswer)
+    }
 
+
+def ask_each_server(
+    addresses: Iterable[Address], patience: float
+) -> dict[Address, ServerAnswer | DatabaseUnavailable]:
+    """What each of the servers says within *patience* seconds, or why it does not.
+
+    Raises
+    ------
+    ConfigurationError
+        The certificates cannot be used.
+    """
+    asked = tuple(addresses)
     tls = client_context(load(SystemSettings))
 
-    async def ask(address: Address) -> tuple[Address, ServerAnswer] | None:
+    async def ask(address: Address) -> ServerAnswer | DatabaseUnavailable:
         try:
-            return address, await ask_status(*address, patience, tls)
-        except DatabaseUnavailable:
-            return None  # it is left out: whoever asks knows whom he asked
+            return await ask_status(*address, patience, tls)
+        except DatabaseUnavailable as error:
+            return error
 
-    async def ask_all() -> dict[Address, ServerAnswer]:
-        return dict(filter(None, await asyncio.gather(*map(ask, addresses))))
+    async def ask_all() -> list[ServerAnswer | DatabaseUnavailable]:
+        return await asyncio.gather(*map(ask, asked))
 
     # As asyncio.run, which would also wait for the name of a host that is still looked up.
     loop = asyncio.new_event_loop()
     try:
-        return loop.run_until_complete(ask_all())
+        return dict(zip(asked, loop.run_until_complete(ask_all()), strict=True))
     finally:
         loop.close()
 

@@ -95,19 +95,14 @@ def pack(settings: DatabaseSettings, days: float, servers: str | None, anyway: b
 
 
 def _addresses(settings: DatabaseSettings, servers: str | None) -> Sequence[Address]:
-    from dqm_db.peers import configured_servers
-    from dqm_db.replication.addresses import Address
-    from dqm_db.urls import shown, zeo_addresses
+    from dqm_db.peers import known_servers, named_servers
+    from dqm_db.urls import shown
 
     if not settings.db_url.startswith("zeo://"):
         raise ConfigurationError(
             f"{shown(settings.db_url)} is not a server's: give the primary's in DQM_DB_URL"
         )
-    if servers is not None:
-        named = [part.strip() for part in servers.split(",") if part.strip()]
-        return tuple(dict.fromkeys(Address.parse(one, "--servers") for one in named))
-    configured = configured_servers()
-    return configured or tuple(Address(*one) for one in zeo_addresses(settings.db_url))
+    return known_servers(settings) if servers is None else named_servers(servers, "--servers")
 
 
 def _fold(writer: Writer) -> None:

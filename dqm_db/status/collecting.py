@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from dqm_db.errors import DatabaseUnavailable, DQMError, NoDataYet
+from dqm_db.peers import known_servers
 from dqm_db.replication.addresses import Address
 from dqm_db.server_answers import ServerAnswer, ask_status, transaction_time
 from dqm_db.settings import DatabaseSettings, SystemSettings, WatchSettings, load
@@ -17,7 +18,6 @@ from dqm_db.status.missing import bytes_after
 from dqm_db.status.model import PRIMARY, REPLICA, DatabaseFacts, ServerStatus
 from dqm_db.storage import open_database
 from dqm_db.tls import client_context
-from dqm_db.urls import zeo_addresses
 
 AT_ONCE = 16
 """Servers that are asked at the same time."""
@@ -59,13 +59,10 @@ class Servers:
             An address cannot be understood, or the certificates cannot be used.
         """
         system = load(SystemSettings)
-        found = [Address.parse(server, "DQM_SERVERS") for server in system.servers]
-        if not found and database.db_url.startswith("zeo://"):
-            found = [Address(*address) for address in zeo_addresses(database.db_url)]
+        found = known_servers(database)
         if watch.primary is not None and not system.servers:  # which may call it otherwise
-            found.append(watch.primary)
-        unique = tuple(dict.fromkeys(found))
-        return cls(unique, watch.primary, database.db_patience, client_context(system))
+            found = tuple(dict.fromkeys([*found, watch.primary]))
+        return cls(found, watch.primary, database.db_patience, client_context(system))
 
 
 NO_SERVERS = Servers((), None, 1.0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import socket
@@ -14,12 +13,11 @@ from pathlib import Path
 import click
 
 from dqm_db.errors import ConfigurationError, DatabaseUnavailable, DQMError
-from dqm_db.peers import configured_servers, is_serving_primary
+from dqm_db.peers import ask_each_server, is_serving_primary, known_servers, named_servers
 from dqm_db.replication.addresses import Address
-from dqm_db.server_answers import ServerAnswer, ask_status
-from dqm_db.settings import DatabaseSettings, SystemSettings, VerificationSettings, load
-from dqm_db.tls import client_context
-from dqm_db.urls import shown, zeo_addresses
+from dqm_db.server_answers import ServerAnswer
+from dqm_db.settings import DatabaseSettings, VerificationSettings, load
+from dqm_db.urls import shown
 from dqm_db.verification.comparing import Progress, Verification, compare
 from dqm_db.verification.pairs import Verified
 from dqm_db.verification.remembered import Memory, StateUnusable
@@ -89,13 +87,7 @@ def _verify_volumes(directories: Sequence[Path]) -> Report:
 
 
 def _addresses(settings: DatabaseSettings, servers: str | None) -> Sequence[Address]:
-    if servers is not None:
-        named = [part.strip() for part in servers.split(",") if part.strip()]
-        found = tuple(dict.fromkeys(Address.parse(one, "--servers") for one in named))
-    else:
-        found = configured_servers()
-        if not found and settings.db_url.startswith("zeo://"):
-            found = tuple(Address(*one) for one in zeo_addresses(settings.db_url))
+    found = known_servers(settings) if servers is None else named_servers(servers, "--servers")
     if len(found) < 2:
         raise ConfigurationError(
             f"{shown(settings.db_url)} and DQM_SERVERS name fewer than two servers to compare: "
@@ -141,21 +133,10 @@ def _ask(
     addresses: Sequence[Address], settings: DatabaseSettings
 ) -> tuple[dict[Address, ServerAnswer], dict[str, str]]:
     """What servers say of themselves, and why the others do not."""
-    tls = client_context(load(SystemSettings))
-
-    async def ask(address: Address) -> ServerAnswer | str:
-        try:
-            return await ask_status(*address, settings.db_patience, tls)
-        except DatabaseUnavailable as error:
-            return str(error)
-
-    async def ask_all() -> list[ServerAnswer | str]:
-        return await asyncio.gather(*map(ask, addresses))
-
-    said = dict(zip(addresses, asyncio.run(ask_all()), strict=True))
+    said = ask_each_server(addresses, settings.db_patience)
     return (
-        {one: answer for one, answer in said.items() if not isinstance(answer, str)},
-        {str(one): answer for one, answer in said.items() if isinstance(answer, str)},
+        {one: answer for one, answer in said.items() if isinstance(answer, ServerAnswer)},
+        {str(one): str(why) for one, why in said.items() if isinstance(why, DatabaseUnavailable)},
     )
 
 
