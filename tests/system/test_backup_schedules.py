@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from backup_load import BusyWriter, readable
-from grid_servers import program
 from processes import COMMANDS, DatabaseServer
+from schedules import (
+    SETTINGS,
+    SHIPPED,
+    Crontab,
+    normalized,
+    own_settings,
+    require_accepted_units,
+    run_as_systemd,
+    unit,
+)
 from test_docs_commands import console_blocks
 
 from backup.place import BackupPlace
@@ -23,10 +31,6 @@ from dqm_db.storage import open_database
 pytestmark = pytest.mark.system
 
 ROOT = Path(__file__).parents[2]
-SHIPPED = ROOT / "systemd"
-INSTALLED = "/opt/nectarcam-dqm/bin/"
-SETTINGS = "/etc/nectarcam-dqm/dqm.env"
-LOG = "/var/log/nectarcam-dqm"
 
 
 @pytest.fixture(scope="module")
@@ -51,13 +55,7 @@ def settings(primary: DatabaseServer, tmp_path: Path) -> Path:
         "DQM_DATA_DIR": str(primary.data_dir),
         "DQM_BACKUP_DIR": f'"{tmp_path}/two words"',
     }
-    text = (SHIPPED / "dqm.env").read_text()
-    for name, value in own.items():
-        text, count = re.subn(rf"^{name}=.*$", f"{name}={value}", text, flags=re.MULTILINE)
-        assert count == 1
-    path = tmp_path / "dqm.env"
-    path.write_text(text)
-    return path
+    return own_settings(own, tmp_path)
 
 
 def check(primary: DatabaseServer, place: BackupPlace) -> None:
@@ -71,21 +69,12 @@ def check(primary: DatabaseServer, place: BackupPlace) -> None:
 
 
 def test_what_systemd_runs(primary: DatabaseServer, settings: Path, tmp_path: Path) -> None:
-    lines = (SHIPPED / "dqm-backup.service").read_text().splitlines()
-    assert f"EnvironmentFile={SETTINGS}" in lines
-    environment = dict(
-        word.split("=", 1) for word in shlex.split(settings.read_text(), comments=True)
-    )
-    commands = [line.removeprefix("ExecStart=") for line in lines if line.startswith("ExecStart=")]
+    keys = unit("dqm-backup.service")
+    assert ("EnvironmentFile", SETTINGS) in keys
+    commands = [value for key, value in keys if key == "ExecStart"]
     assert len(commands) == 2
     for command in commands:
-        done = subprocess.run(
-            shlex.split(command.replace(INSTALLED, f"{COMMANDS}/")),
-            env={**environment, "PATH": "/usr/bin:/bin"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = run_as_systemd(command, settings)
         assert (done.returncode, done.stderr) == (0, "")
     check(primary, BackupPlace(tmp_path / "two words"))
     # the folders that it may write to are those of the settings
@@ -94,35 +83,17 @@ def test_what_systemd_runs(primary: DatabaseServer, settings: Path, tmp_path: Pa
         for line in (SHIPPED / "dqm.env").read_text().splitlines()
         if not line.startswith("#")
     )
-    assert f"ReadWritePaths={shipped['DQM_DATA_DIR']} {shipped['DQM_BACKUP_DIR']}" in lines
-    assert f"RequiresMountsFor={shipped['DQM_BACKUP_DIR']}" in lines
+    writable = f"{shipped['DQM_DATA_DIR']} {shipped['DQM_BACKUP_DIR']}"
+    assert ("ReadWritePaths", writable) in keys
+    assert ("RequiresMountsFor", shipped["DQM_BACKUP_DIR"]) in keys
 
 
 def test_what_cron_runs(primary: DatabaseServer, settings: Path, tmp_path: Path) -> None:
-    *variables, line = [
-        line
-        for line in (SHIPPED / "dqm-backup.cron").read_text().splitlines()
-        if not line.startswith("#")
-    ]
-    minute, hour, *others, user, command = line.split(maxsplit=6)
+    crontab = Crontab("dqm-backup.cron")
+    [line] = crontab.lines
+    minute, hour, *others, user, _command = line.split(maxsplit=6)
     assert (minute, hour, others, user) == ("30", "1", ["*"] * 3, "nectarcam")
-    assert "%" not in command, "cron makes line ends of them"
-    for installed, here in (
-        (INSTALLED, f"{COMMANDS}/"),
-        (SETTINGS, str(settings)),
-        (LOG, str(tmp_path)),
-    ):
-        assert installed in command
-        command = command.replace(installed, here)
-    environment = dict(variable.split("=", 1) for variable in variables)
-    done = subprocess.run(
-        [environment["SHELL"], "-c", command],
-        env={**environment, "HOME": str(tmp_path), "LOGNAME": user},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = crontab.run(line, settings, tmp_path)
     log = (tmp_path / "backup.log").read_text()
     assert (done.returncode, done.stdout, done.stderr) == (0, "", ""), log
     check(primary, BackupPlace(tmp_path / "two words"))
@@ -130,24 +101,10 @@ def test_what_cron_runs(primary: DatabaseServer, settings: Path, tmp_path: Path)
 
 
 def test_systemd_accepts_the_units(tmp_path: Path) -> None:
-    analyze = program("systemd-analyze", "systemd")
     names = ("dqm-backup.service", "dqm-backup.timer")
-    for name in names:
-        text = (SHIPPED / name).read_text().replace(f"{INSTALLED}dqm", "/bin/true")
-        (tmp_path / name).write_text(text.replace("User=nectarcam", "User=root"))
-    verified = subprocess.run(
-        [analyze, "verify", *(tmp_path / name for name in names)],
-        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:", "SYSTEMD_LOG_LEVEL": "warning"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
-    [when] = re.findall(r"^OnCalendar=(.*)$", (SHIPPED / names[1]).read_text(), re.MULTILINE)
-    calendar = subprocess.run(
-        [analyze, "calendar", when], capture_output=True, text=True, check=True
-    ).stdout
-    assert "Normalized form: *-*-* 01:30:00 UTC" in calendar
+    require_accepted_units(names, tmp_path)
+    [when] = [value for key, value in unit(names[1]) if key == "OnCalendar"]
+    assert normalized(when) == "*-*-* 01:30:00 UTC"
 
 
 def typed(line: str, environment: Mapping[str, str]) -> str:
