@@ -13,17 +13,14 @@ from pathlib import Path
 
 import pytest
 from browsing import DashboardPage
-from feed_relay import FeedRelay
-from processes import LOOPBACK, DatabaseServer, ServerProcess, free_port
-from synthetic_runs import a_run
+from processes import LOOPBACK, ServerProcess, free_port
+from relayed_pair import CAMERA, RelayedPair
 from verdicts import judge
 
-from dqm_db.settings import DatabaseSettings, load
 from dqm_db.writer import Writer, open_writer
 
 pytestmark = [pytest.mark.system, pytest.mark.browser]
 
-CAMERA = "NectarCAMQM"
 OK, WARNING, BAD = 0, 2, 3
 FRESH = "document.documentElement.dataset.fresh"
 REPLICA = 'document.getElementById("replica").innerText.replace(/\\s+/g, " ")'
@@ -39,25 +36,11 @@ WATCH = """
 """
 
 
-class System:
+class System(RelayedPair):
     """Primary, a replica behind a relay, and a dashboard on the replica that asks the primary."""
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
-        self.primary = stack.enter_context(DatabaseServer(directory, "primary"))
-        self.relay = stack.enter_context(FeedRelay(self.primary.replication_port))
-        self.replica = stack.enter_context(
-            DatabaseServer(directory, "replica", source=self.relay)  # type: ignore[arg-type]
-        )
-        self._settings = load(
-            DatabaseSettings,
-            db_url=self.primary.url,
-            db_wait=20,
-            lock_dir=directory / "locks",
-            lock_wait=20,
-        )
-        self._run = 6000
-        self.store()
-        self.replica.wait_for(self.primary)
+        super().__init__(directory, stack)
         port = free_port()
         environment = {
             "DQM_DB_URL": self.replica.url,
@@ -75,20 +58,19 @@ class System:
 
     @contextmanager
     def writing(self) -> Iterator[Writer]:
-        with open_writer(self._settings) as writer:
+        with open_writer(self.settings) as writer:
             yield writer
 
     def store(self, verdict: int = OK, ended: float | None = None) -> int:
         """Store the next run, judge it, and return its number."""
-        self._run += 1
-        run = a_run(self._run, CAMERA)
+        run = self.next_run()
         if ended is not None:
             times = replace(run.header.times, run_start=ended - 60, last_event=ended)
             run = replace(run, header=replace(run.header, times=times))
         with self.writing() as writer:
             writer.store_run(run, None)
-            judge(writer, CAMERA, self._run, verdict)
-        return self._run
+            judge(writer, CAMERA, run.header.run, verdict)
+        return run.header.run
 
 
 @pytest.fixture(scope="module")

@@ -20,25 +20,22 @@ from typing import Any
 
 import pytest
 from browsing import DashboardPage
-from feed_relay import FeedRelay
 from processes import COMMANDS, LOOPBACK, DatabaseServer, ServerProcess, eventually, free_port
 from prometheus_client.openmetrics.parser import (
     text_string_to_metric_families as parse_openmetrics,
 )
 from prometheus_client.parser import text_string_to_metric_families
-from synthetic_runs import a_run
+from relayed_pair import CAMERA, RelayedPair
 
 from dqm_db.operations import Operation, OperationName
-from dqm_db.settings import DatabaseSettings, load
 from dqm_db.writer import open_writer
 
 pytestmark = pytest.mark.system
 
-CAMERA = "NectarCAMQM"
 LIMITS = {"DQM_LAG_WARN": "0.5", "DQM_LAG_ALERT": "2", "DQM_DB_PATIENCE": "3", "DQM_DB_WAIT": "1"}
 
 
-class System:
+class System(RelayedPair):
     """A primary, a replica behind a relay, and a dashboard on the replica.
 
     Attributes
@@ -48,21 +45,7 @@ class System:
     """
 
     def __init__(self, directory: Path, stack: ExitStack) -> None:
-        self.primary = stack.enter_context(DatabaseServer(directory, "primary"))
-        self.relay = stack.enter_context(FeedRelay(self.primary.replication_port))
-        self.replica = stack.enter_context(
-            DatabaseServer(directory, "replica", source=self.relay)  # type: ignore[arg-type]
-        )
-        self._settings = load(
-            DatabaseSettings,
-            db_url=self.primary.url,
-            db_wait=20,
-            lock_dir=directory / "locks",
-            lock_wait=20,
-        )
-        self._run = 6000
-        self.store()
-        self.replica.wait_for(self.primary)
+        super().__init__(directory, stack)
         self.environment = {
             **LIMITS,
             "DQM_DB_URL": self.replica.url,
@@ -88,17 +71,10 @@ class System:
             [*command, *options], port, directory / f"{command[0]}.log", environment
         )
 
-    def store(self) -> int:
-        """Store the next run and return its number."""
-        self._run += 1
-        with open_writer(self._settings) as writer:
-            writer.store_run(a_run(self._run, CAMERA), None)
-        return self._run
-
     def do_all_that_keeps_it_safe(self) -> None:
         """Note that backup, verification and pack went well a minute ago."""
         then = time.time() - 60
-        with open_writer(self._settings) as writer:
+        with open_writer(self.settings) as writer:
             for name in OperationName:
                 writer.note_operation(Operation(name, then - 60, then, True, "fine", "here"))
 
