@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, field_validator
-from pydantic_settings import NoDecode
 
-from dqm_db.settings import DatabaseSettings, WatchSettings, load
+from dqm_db.settings import CommaSeparated, DatabaseSettings, WatchSettings, load
 
 DATABASE_PATIENCE = 3.0
 """Seconds without an answer after which the dashboard takes a database server for gone, unless
@@ -25,7 +23,7 @@ class DashboardSettings(WatchSettings):
     num_procs: int = Field(
         0, ge=0, description="Processes of `dqm serve`; 0 starts one for each processor."
     )
-    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+    allowed_origins: CommaSeparated = Field(
         (),
         description="HOST:PORT from which browsers may connect, separated by commas; this "
         "machine's loopback names are always allowed.",
@@ -51,13 +49,6 @@ class DashboardSettings(WatchSettings):
     @classmethod
     def _none_if_empty(cls, value: object) -> object:
         return None if value == "" else value
-
-    @field_validator("allowed_origins", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
 
     @staticmethod
     def database() -> DatabaseSettings:

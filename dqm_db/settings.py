@@ -9,13 +9,23 @@ import os
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from dqm_db.errors import ConfigurationError
 from dqm_db.replication.addresses import Address
 
 _ENVIRONMENT = SettingsConfigDict(env_prefix="DQM_", extra="ignore")
+
+
+def _split(value: object) -> object:
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+"""A list in one variable, its parts separated by commas."""
 
 
 class DatabaseSettings(BaseSettings):
@@ -70,7 +80,7 @@ class SystemSettings(BaseSettings):
 
     model_config = _ENVIRONMENT
 
-    servers: Annotated[tuple[str, ...], NoDecode] = Field(
+    servers: CommaSeparated = Field(
         (),
         description="HOST:PORT where clients connect to each server of the database, primary and "
         "replicas, separated by commas; the same on all hosts. When not set, commands take those "
@@ -81,13 +91,6 @@ class SystemSettings(BaseSettings):
     )
     tls_cert: Path | None = Field(None, description="Certificate of this host (PEM).")
     tls_key: Path | None = Field(None, description="Private key of this host's certificate (PEM).")
-
-    @field_validator("servers", mode="before")
-    @classmethod
-    def _split(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
-        return value
 
 
 def _state_directory() -> Path:
