@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import socket
-import time
 from collections.abc import Mapping
 
 import click
@@ -39,11 +36,7 @@ def note(
     """
     from dqm_db.writer import open_writer
 
-    operation = Operation(
-        name, started, time.time(), ok, text, socket.gethostname(), dict(facts or {})
-    )
-    # What a client of a server that is down logs says no more than the warning does.
-    logging.getLogger("ZEO").addHandler(logging.NullHandler())
+    operation = Operation.ended(name, started, text, ok=ok, facts=facts or {})
     try:
         with open_writer(load(DatabaseSettings)) as writer:
             writer.note_operation(operation)

@@ -6,9 +6,11 @@ Kept in the database, so that every host and every page can say when it was, and
 from __future__ import annotations
 
 import enum
+import socket
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from BTrees.OOBTree import OOBTree
 
@@ -51,6 +53,19 @@ class Operation:
     text: str
     host: str
     facts: Mapping[str, float | int | str] = field(default_factory=dict)
+
+    @classmethod
+    def ended(
+        cls,
+        name: OperationName,
+        started: float,
+        text: str,
+        *,
+        ok: bool,
+        facts: Mapping[str, float | int | str],
+    ) -> Self:
+        """One that has ended now, on this host."""
+        return cls(name, started, time.time(), ok, text, socket.gethostname(), dict(facts))
 
 
 def put_operation(root: Root, operation: Operation) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,15 +75,7 @@ def pack(settings: DatabaseSettings, days: float, servers: str | None, anyway: b
         text, facts = _summary(done, len(fit.servers), until)
         is_well = len(done) == len(fit.servers) and all(one.error is None for one in done)
         writer.note_operation(
-            Operation(
-                OperationName.PACK,
-                started,
-                time.time(),
-                ok=is_well,
-                text=text,
-                host=socket.gethostname(),
-                facts=facts,
-            )
+            Operation.ended(OperationName.PACK, started, text, ok=is_well, facts=facts)
         )
     click.echo(f"pack: {text}")
     if stop():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -181,13 +180,11 @@ def _note(report: Report, settings: DatabaseSettings) -> None:
     from dqm_db.writer import open_writer
 
     outcome = report.verification
-    operation = Operation(
+    operation = Operation.ended(
         OperationName.VERIFICATION,
         outcome.started,
-        time.time(),
+        report.summary(),
         ok=report.exit_code == 0,
-        text=report.summary(),
-        host=socket.gethostname(),
         facts={
             "transactions": max(read.transactions for read in outcome.read),
             "bytes": max(read.size for read in outcome.read),
