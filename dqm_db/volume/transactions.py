@@ -1,8 +1,9 @@
 """The last transaction of a ``Data.fs``, read from the file itself.
 
-Layout of a FileStorage (``ZODB.FileStorage.format``): four bytes ``FS21``, then transactions. Each
-begins with its tid (8 bytes), its length without the last field (8, big-endian) and a status
-letter, and ends with the same length once more, which lets us find its beginning from its end.
+Layout of a FileStorage (``ZODB.FileStorage.format``): four bytes that tell the format, then
+transactions. Each begins with its tid (8 bytes), its length without the last field (8, big-endian)
+and a status letter, and ends with the same length once more, which lets us find its beginning from
+its end.
 """
 
 from __future__ import annotations
