@@ -6,7 +6,6 @@ The format is that of ``ZODB.FileStorage.format``.
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,18 +13,13 @@ from typing import NamedTuple, Self
 
 from ZODB.blob import is_blob_record
 from ZODB.FileStorage.FileStorage import packed_version
-from ZODB.FileStorage.format import DATA_HDR, DATA_HDR_LEN, TRANS_HDR, TRANS_HDR_LEN
+from ZODB.FileStorage.format import DATA_HDR_LEN, TRANS_HDR_LEN
 from ZODB.utils import u64
 
 from dqm_db.volume.errors import DamagedData
+from dqm_db.volume.headers import LENGTH, LONGEST_BLOB_RECORD, RecordHeader, TransactionHeader
 from dqm_db.volume.transactions import NO_TRANSACTION, START
 from dqm_db.volume.windows import FileEnds, Window
-
-_LENGTH = 8
-_TRANSACTION = struct.Struct(TRANS_HDR)
-_RECORD = struct.Struct(DATA_HDR)
-_LONGEST_BLOB_RECORD = 4096
-"""Bytes; the record of a blob holds its class and no state."""
 
 
 class Record(NamedTuple):
@@ -122,54 +116,51 @@ class DataFile:
         """
         position, length = record.position, record.length
         while not length:
-            pointer = u64(self._peek(position + DATA_HDR_LEN, _LENGTH))
+            pointer = u64(self._peek(position + DATA_HDR_LEN, LENGTH))
             if not pointer:
                 return None
             if pointer >= position:
                 raise self._damaged(record.position)
-            oid, *_, length = _RECORD.unpack(self._peek(pointer, DATA_HDR_LEN))
-            if oid != record.oid:
+            target = RecordHeader.of(self._peek(pointer, DATA_HDR_LEN))
+            if target.oid != record.oid:
                 raise self._damaged(record.position)
-            position = pointer
+            position, length = pointer, target.length
         if position == record.position:
             return self._get(position + DATA_HDR_LEN, length, self.size)
         return self._peek(position + DATA_HDR_LEN, length)
 
     def is_blob(self, record: Record) -> bool:
         """Whether a file belongs to *record*."""
-        if record.length > _LONGEST_BLOB_RECORD:
+        if record.length > LONGEST_BLOB_RECORD:
             return False
         data = self.data_of(record)
-        return data is not None and len(data) <= _LONGEST_BLOB_RECORD and is_blob_record(data)
+        return data is not None and len(data) <= LONGEST_BLOB_RECORD and is_blob_record(data)
 
     def _is_unfinished(self, begin: int, limit: int) -> bool:
         if begin + TRANS_HDR_LEN > limit:
             return True
-        _, length, status, *_ = _TRANSACTION.unpack(self._get(begin, TRANS_HDR_LEN, limit))
-        return status == b"c" or begin + length + _LENGTH > limit
+        header = TransactionHeader.of(self._get(begin, TRANS_HDR_LEN, limit))
+        return header.status == b"c" or begin + header.length + LENGTH > limit
 
     def _transaction(self, begin: int, limit: int) -> Transaction:
-        header = self._get(begin, TRANS_HDR_LEN, limit)
-        tid, length, status, user, description, extension = _TRANSACTION.unpack(header)
-        position = begin + TRANS_HDR_LEN + user + description + extension
-        last = begin + length
-        if status not in (b" ", b"p") or position > last or last + _LENGTH > limit:
+        header = TransactionHeader.of(self._get(begin, TRANS_HDR_LEN, limit))
+        position, last = begin + header.size, begin + header.length
+        if header.status not in (b" ", b"p") or position > last or last + LENGTH > limit:
             raise self._damaged(begin)
-        text = self._get(begin + TRANS_HDR_LEN + user, description, limit)
+        text = self._get(begin + TRANS_HDR_LEN + header.user, header.description, limit)
         records = []
         while position < last:
-            oid, serial, _, transaction, version, size = _RECORD.unpack(
-                self._get(position, DATA_HDR_LEN, limit)
-            )
-            following = position + DATA_HDR_LEN + (size or _LENGTH)
-            if (serial, transaction, version) != (tid, begin, 0) or following > last:
+            record = RecordHeader.of(self._get(position, DATA_HDR_LEN, limit))
+            following = position + record.size
+            whose = record.tid, record.transaction, record.version
+            if whose != (header.tid, begin, 0) or following > last:
                 raise self._damaged(position)
-            records.append(Record(oid, position, size))
+            records.append(Record(record.oid, position, record.length))
             position = following
-        if u64(self._get(last, _LENGTH, limit)) != length:
+        if u64(self._get(last, LENGTH, limit)) != header.length:
             raise self._damaged(last)
         return Transaction(
-            tid, begin, last + _LENGTH, text.decode(errors="replace"), tuple(records)
+            header.tid, begin, last + LENGTH, text.decode(errors="replace"), tuple(records)
         )
 
     def _get(self, position: int, length: int, end: int) -> bytes:

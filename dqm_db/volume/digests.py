@@ -23,9 +23,10 @@ from ZODB.FileStorage.format import TRANS_HDR_LEN
 from ZODB.utils import p64, u64
 
 from dqm_db.volume.errors import DamagedData
+from dqm_db.volume.headers import LENGTH, TransactionHeader
 from dqm_db.volume.layout import Volume
 from dqm_db.volume.record_digests import DIGEST_BYTES, FileReplaced, RecordDigest, RecordReader
-from dqm_db.volume.transaction_file import LENGTH, TransactionFile, TransactionHeader
+from dqm_db.volume.transaction_file import TransactionFile
 from dqm_db.volume.transactions import NO_TRANSACTION, START
 from dqm_db.volume.windows import FileEnds
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
 from ZODB.blob import FilesystemHelper, is_blob_record
-from ZODB.FileStorage.format import DATA_HDR, DATA_HDR_LEN
+from ZODB.FileStorage.format import DATA_HDR_LEN
 from ZODB.fsIndex import fsIndex
 from ZODB.utils import u64
 
-from dqm_db.volume.transaction_file import LENGTH
+from dqm_db.volume.headers import LENGTH, LONGEST_BLOB_RECORD, RecordHeader
 from dqm_db.volume.windows import PIECE, Window
 
 DIGEST_BYTES = 16
-_LONGEST_BLOB_RECORD = 4096
-"""Bytes; the record of a blob holds its class and no state."""
-
-_RECORD = struct.Struct(DATA_HDR)
 
 
 class RecordDigest(NamedTuple):
@@ -33,22 +28,6 @@ class RecordDigest(NamedTuple):
 
 class FileReplaced(Exception):
     """A pack has replaced the file that was being read: open it again."""
-
-
-class DataRecord(NamedTuple):
-    """The header of a record as it stands in the file; positions are those of bytes."""
-
-    oid: bytes
-    tid: bytes
-    previous: int
-    transaction: int
-    version: int
-    length: int
-
-    @property
-    def size(self) -> int:
-        """Bytes that the record takes; without data it has a pointer to another one."""
-        return DATA_HDR_LEN + (self.length or LENGTH)
 
 
 class RecordReader:
@@ -93,13 +72,13 @@ class RecordReader:
         """Some record could not be read: of what follows less is known, but it is not damaged."""
         self._index = None
 
-    def header(self, position: int) -> DataRecord:
+    def header(self, position: int) -> RecordHeader:
         """The header of the record at *position*; raises `FileEnds`."""
-        return DataRecord._make(_RECORD.unpack(self.window.get(position, DATA_HDR_LEN, self.end)))
+        return RecordHeader.of(self.window.get(position, DATA_HDR_LEN, self.end))
 
-    def peek(self, position: int) -> DataRecord:
+    def peek(self, position: int) -> RecordHeader:
         """The same, without moving the window."""
-        return DataRecord._make(_RECORD.unpack(self.window.peek(position, DATA_HDR_LEN, self.end)))
+        return RecordHeader.of(self.window.peek(position, DATA_HDR_LEN, self.end))
 
     def read(
         self, begin: int, position: int, last: int, tid: bytes, packed: bool, faults: list[str]
@@ -141,7 +120,7 @@ class RecordReader:
         if self._index is not None:
             self._index.update(written)
 
-    def _is_previous(self, record: DataRecord, position: int, packed: bool) -> bool:
+    def _is_previous(self, record: RecordHeader, position: int, packed: bool) -> bool:
         previous = record.previous
         if packed and not previous:
             return True  # a pack forgets what was before it
@@ -154,7 +133,7 @@ class RecordReader:
         except OSError:
             return True  # that one cannot be read, which is found there
 
-    def _digest(self, record: DataRecord, position: int, faults: list[str]) -> bytes:
+    def _digest(self, record: RecordHeader, position: int, faults: list[str]) -> bytes:
         digest = blake2b(record.oid + record.tid, digest_size=DIGEST_BYTES)
         where, length = position + DATA_HDR_LEN, record.length
         if not length:
@@ -164,7 +143,7 @@ class RecordReader:
                 return digest.digest()
             where, length = target
         digest.update(b"\1%d " % length)
-        if length <= _LONGEST_BLOB_RECORD:
+        if length <= LONGEST_BLOB_RECORD:
             data = self.window.get(where, length, self.end)
             digest.update(data)
             if is_blob_record(data):
@@ -175,7 +154,7 @@ class RecordReader:
         return digest.digest()
 
     def _resolve(
-        self, record: DataRecord, position: int, faults: list[str]
+        self, record: RecordHeader, position: int, faults: list[str]
     ) -> tuple[int, int] | None:
         """Where the data are that an undone record points to, and their length."""
         below = position
@@ -191,7 +170,7 @@ class RecordReader:
             pointer = u64(self.window.peek(pointer + DATA_HDR_LEN, LENGTH, self.end))
         return None
 
-    def _blob(self, record: DataRecord, faults: list[str]) -> bytes:
+    def _blob(self, record: RecordHeader, faults: list[str]) -> bytes:
         """The digest of the file that belongs to *record*, or why there is none."""
         if self._last_blob is not None and self._last_blob[:2] == record[:2]:
             return self._last_blob[2]  # ZEO writes records of blobs twice
@@ -219,5 +198,5 @@ class RecordReader:
             return False  # no pack leaves no file
 
 
-def _named(record: DataRecord, position: int) -> str:
+def _named(record: RecordHeader, position: int) -> str:
     return f"byte {position}: the record of object {record.oid.hex()}"

@@ -4,41 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
-import struct
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Self
 
-from ZODB.FileStorage.format import TRANS_HDR, TRANS_HDR_LEN
+from ZODB.FileStorage.format import TRANS_HDR_LEN
 from ZODB.utils import p64, u64
 
 from dqm_db.volume.errors import DamagedData
+from dqm_db.volume.headers import LENGTH, TransactionHeader
 from dqm_db.volume.transactions import NO_TRANSACTION, START
 from dqm_db.volume.windows import FileEnds, Window
-
-LENGTH = 8
-"""Bytes of a length or a position, big-endian."""
-
-_TRANSACTION = struct.Struct(TRANS_HDR)
-
-
-class TransactionHeader(NamedTuple):
-    """As it stands in the file; the last three are lengths of texts that follow it."""
-
-    tid: bytes
-    length: int
-    status: bytes
-    user: int
-    description: int
-    extension: int
-
-    @property
-    def size(self) -> int:
-        """Bytes before the first record."""
-        return TRANS_HDR_LEN + self.user + self.description + self.extension
-
-    def told(self) -> bytes:
-        """What of it means something: all but its place in the file and whether it was packed."""
-        return _TRANSACTION.pack(self.tid, 0, b" ", *self[3:])
 
 
 class TransactionFile:
@@ -186,7 +161,7 @@ class TransactionFile:
 
     def header(self, position: int) -> TransactionHeader:
         """The header of the transaction that begins at *position*; raises as `get`."""
-        return TransactionHeader._make(_TRANSACTION.unpack(self.get(position, TRANS_HDR_LEN)))
+        return TransactionHeader.of(self.get(position, TRANS_HDR_LEN))
 
     def is_framed(self, begin: int) -> bool:
         """Whether a transaction begins at *begin* whose two lengths agree."""
