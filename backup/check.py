@@ -6,23 +6,18 @@ those of containers, so that nothing that is stored can do anything.
 
 from __future__ import annotations
 
-import functools
-import importlib
-import re
 from collections.abc import Callable, Collection
 from io import BytesIO
 from typing import Any
 
-from persistent import Persistent
 from ZODB._compat import PersistentUnpickler
 from ZODB.fsIndex import fsIndex
 
 from backup.pool import Key
 from backup.reading import DataFile, Transaction
 from dqm_db.volume.errors import DamagedData
+from dqm_db.volume.stored_classes import stored_class
 from dqm_db.volume.transactions import NO_TRANSACTION, START
-
-_ALLOWED = re.compile(r"BTrees\.[A-Z]{2}BTree|dqm_db\.model|persistent\.(mapping|list)|ZODB\.blob")
 
 MOST_FAULTS = 20
 """Faults that are listed; what is worse than that needs no more words."""
@@ -127,12 +122,9 @@ def load(data: bytes) -> list[bytes]:
     return found
 
 
-@functools.cache
 def _class(module: str, name: str) -> type:
-    found = None
-    if _ALLOWED.fullmatch(module):
-        found = getattr(importlib.import_module(module), name, None)
-    if not isinstance(found, type) or not issubclass(found, Persistent):
+    found = stored_class(module, name)
+    if found is None:
         raise ValueError(f"it holds a {module}.{name}, which is none of this system")
     return found
 

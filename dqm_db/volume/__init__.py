@@ -10,10 +10,12 @@ those of containers.
 ``digest_wire``      the same as plain lists, to be sent
 ``record_digests``   those of the records and blobs of one transaction
 ``transaction_file`` finds transactions in a ``Data.fs``
+``headers``          the headers of its transactions and records
 ``windows``          reads large files with little memory
 ``reachable``        which objects can be reached from the root
 ``state``            ``volume.json``: what a server is, and has to do at its next start
 ``fence``            the epoch of the database, read from and written into it
+``stored_classes``   the classes that are loaded when a record has to be
 ``maintenance``      the lock that keeps packing and backups apart
 ``unfinished_pack``  puts right what a pack leaves whose server was killed
 ``aside``            moves the files of a replica aside

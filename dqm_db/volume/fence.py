@@ -13,29 +13,23 @@ but the classes of containers and our own.
 from __future__ import annotations
 
 import functools
-import importlib
 import io
 import pickle
-import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO, ClassVar, NoReturn, Self
 
 import transaction
 import ZODB
-from persistent import Persistent
 from ZODB.POSException import POSKeyError, StateLoadError
 from ZODB.utils import load_current, z64
 
 from dqm_db.volume.errors import DamagedFence
+from dqm_db.volume.stored_classes import stored_class
 
 FENCE_KEY = "nectarcam-dqm-fence"
 SERVING = "serving"
 DEMOTED = "demoted"
-
-_ALLOWED = re.compile(
-    r"BTrees\.[A-Z]{2}BTree|dqm_db\.model|persistent\.mapping|persistent\.list|ZODB\.blob"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,10 +136,8 @@ class _Plain(ZODB.DB):
 
     def classFactory(self, connection: Any, modulename: str, globalname: str) -> type:  # noqa: ARG002, N802
         """The class of an object; none of anybody else's."""
-        found = None
-        if _ALLOWED.fullmatch(modulename):
-            found = getattr(importlib.import_module(modulename), globalname, None)
-        if not isinstance(found, type) or not issubclass(found, Persistent):
+        found = stored_class(modulename, globalname)
+        if found is None:
             raise DamagedFence(
                 f"the root of the database holds a {modulename}.{globalname}: a database with "
                 "more than this system's own has no epochs, and cannot be promoted, demoted or "
