@@ -104,7 +104,8 @@ class SystemWatch:
         servers, (facts, error) = await asyncio.gather(
             ask_servers(self._servers), self._database_facts()
         )
-        self.status = judge(servers, facts, error, self._limits, time.time())
+        now, own = time.time(), self._servers.certificate
+        self.status = judge(servers, facts, error, self._limits, now, own)
         primary = primary_of(servers)
         if primary is not None:
             self.primary = Address.parse(primary.address, "a server")

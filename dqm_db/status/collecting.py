@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from dqm_db.certificates import certificate_expiry
 from dqm_db.errors import DatabaseUnavailable, DQMError, NoDataYet
 from dqm_db.peers import known_servers
 from dqm_db.replication.addresses import Address
 from dqm_db.server_answers import ServerAnswer, ask_status, transaction_time
 from dqm_db.settings import DatabaseSettings, SystemSettings, WatchSettings, load
 from dqm_db.status.missing import bytes_after
-from dqm_db.status.model import PRIMARY, REPLICA, DatabaseFacts, ServerStatus
+from dqm_db.status.model import PRIMARY, REPLICA, DatabaseFacts, OwnCertificate, ServerStatus
 from dqm_db.storage import open_database
 from dqm_db.tls import client_context
 
@@ -42,12 +44,15 @@ class Servers:
     patience : float
         Seconds within which one must have answered.
     tls : ssl.SSLContext or None
+    certificate : OwnCertificate or None
+        What `tls` shows them; None without TLS.
     """
 
     addresses: tuple[Address, ...]
     primary: Address | None
     patience: float
     tls: ssl.SSLContext | None = None
+    certificate: OwnCertificate | None = None
 
     @classmethod
     def of(cls, database: DatabaseSettings, watch: WatchSettings) -> Servers:
@@ -62,7 +67,11 @@ class Servers:
         found = known_servers(database)
         if watch.primary is not None and not system.servers:  # which may call it otherwise
             found = tuple(dict.fromkeys([*found, watch.primary]))
-        return cls(found, watch.primary, database.db_patience, client_context(system))
+        tls, certificate = client_context(system), None
+        if found and tls is not None and system.tls_cert is not None:
+            path = system.tls_cert.absolute()
+            certificate = OwnCertificate(socket.gethostname(), str(path), certificate_expiry(path))
+        return cls(found, watch.primary, database.db_patience, tls, certificate)
 
 
 NO_SERVERS = Servers((), None, 1.0)

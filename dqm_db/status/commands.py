@@ -68,4 +68,4 @@ def collect(database: DatabaseSettings, servers: Servers, limits: Limits) -> Sys
     """Ask everybody, read the database, judge."""
     found = asyncio.run(ask_servers(servers))
     facts, error = facts_of_whichever_answers(database, found)
-    return judge(found, facts, error, limits, time.time())
+    return judge(found, facts, error, limits, time.time(), servers.certificate)

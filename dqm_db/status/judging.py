@@ -12,10 +12,16 @@ from dqm_db.status.model import (
     DatabaseFacts,
     Item,
     Level,
+    OwnCertificate,
     ServerStatus,
     SystemStatus,
 )
-from dqm_db.status.server_rules import by_limits, judge_servers, worst_first
+from dqm_db.status.server_rules import (
+    by_limits,
+    judge_own_certificate,
+    judge_servers,
+    worst_first,
+)
 from dqm_db.status.words import duration
 
 PARTLY = 1
@@ -29,6 +35,7 @@ def judge(
     facts_error: str,
     limits: Limits,
     now: float,
+    own: OwnCertificate | None = None,
 ) -> SystemStatus:
     """The status of the system.
 
@@ -42,8 +49,12 @@ def judge(
         From when on something is wrong.
     now
         When all that was found, unix seconds.
+    own
+        With what this host asks; None: without TLS.
     """
     items = [*judge_servers(servers, limits, now)]
+    if own is not None:
+        items.append(judge_own_certificate(own, limits, now))
     if facts is None:
         text = f"It cannot be read: {_without_stop(facts_error) or 'no server answers'}."
         items.append(Item(Level.CRITICAL, "database", "Database", text))

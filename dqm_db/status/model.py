@@ -93,6 +93,25 @@ class ServerStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnCertificate:
+    """The certificate that the host that asks shows to servers, as it was loaded.
+
+    Attributes
+    ----------
+    host : str
+        Its name.
+    path : str
+        The file.
+    expires : float
+        When it ends to be valid, unix seconds.
+    """
+
+    host: str
+    path: str
+    expires: float
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseFacts:
     """What the database itself tells.
 

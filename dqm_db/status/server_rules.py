@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from dqm_db.server_answers import ServerAnswer
 from dqm_db.status.limits import Limits
-from dqm_db.status.model import PRIMARY, REPLICA, Item, Level, ServerStatus
+from dqm_db.status.model import PRIMARY, REPLICA, Item, Level, OwnCertificate, ServerStatus
 from dqm_db.status.words import duration, size, utc
 
 SAME_EVERYWHERE = ("nectarcam-dqm", "ZODB", "ZEO", "zc.zrs")
@@ -194,19 +194,35 @@ def _aside(address: str, answer: ServerAnswer, limits: Limits) -> Iterator[Item]
 def _certificate(address: str, answer: ServerAnswer, limits: Limits, now: float) -> Iterator[Item]:
     if answer.certificate_expires is None:
         return
-    left = answer.certificate_expires - now
-    level = by_limits(-left, -limits.certificate_warning, -limits.certificate_critical)
-    when = utc(answer.certificate_expires)
-    if left <= 0:
-        text = f"It has ended at {when} UTC: make a new one with dqm certs, and restart."
-    elif level is Level.OK:
-        text = f"It is valid for {duration(left)}."
-    else:
-        text = (
-            f"It ends in {duration(left)}, at {when} UTC: make a new one with dqm certs, "
-            "and restart."
-        )
+    advice = "make a new one with dqm certs, and restart."
+    level, text, left = _validity("It", answer.certificate_expires, advice, limits, now)
     yield Item(level, "certificate", "Certificate", text, address, left, "s")
+
+
+def judge_own_certificate(own: OwnCertificate, limits: Limits, now: float) -> Item:
+    """That of the host that asks: without it, its pulls and pages reach no server any more."""
+    name = f"{own.path} of {own.host}, which asks,"
+    advice = (
+        f"renew it with dqm certs host --renew where the CA is, copy it to {own.host}, and "
+        "restart what uses it there."
+    )
+    level, text, left = _validity(name, own.expires, advice, limits, now)
+    return Item(level, "own-certificate", "Certificate of this host", text, value=left, unit="s")
+
+
+def _validity(
+    name: str, expires: float, advice: str, limits: Limits, now: float
+) -> tuple[Level, str, float]:
+    """Level and text of a certificate, and for how many seconds it is valid."""
+    left = expires - now
+    level = by_limits(-left, -limits.certificate_warning, -limits.certificate_critical)
+    if left <= 0:
+        text = f"{name} has ended at {utc(expires)} UTC: {advice}"
+    elif level is Level.OK:
+        text = f"{name} is valid for {duration(left)}."
+    else:
+        text = f"{name} ends in {duration(left)}, at {utc(expires)} UTC: {advice}"
+    return level, text, left
 
 
 def _clock(address: str, answer: ServerAnswer, limits: Limits, now: float) -> Iterator[Item]:

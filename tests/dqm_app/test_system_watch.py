@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from fake_database import SETTINGS, until
@@ -14,7 +16,7 @@ from dqm_db.errors import DatabaseUnavailable, NoDataYet
 from dqm_db.operations import OperationName
 from dqm_db.server_answers import NO_TRANSACTION, ServerAnswer
 from dqm_db.status.collecting import NO_SERVERS, Servers
-from dqm_db.status.model import DatabaseFacts, Level, ServerStatus
+from dqm_db.status.model import DatabaseFacts, Level, OwnCertificate, ServerStatus
 
 FACTS = DatabaseFacts(quarantined=3)
 
@@ -23,6 +25,7 @@ def watching(
     scenario: Callable[[SystemWatch], Awaitable[None]],
     facts: DatabaseFacts | Exception = FACTS,
     started: asyncio.Event | None = None,
+    servers: Servers = NO_SERVERS,
 ) -> None:
     """Run *scenario* with a watch that reads *facts*, or fails to."""
 
@@ -36,7 +39,7 @@ def watching(
             await started.wait()
 
     async def run() -> None:
-        watch = SystemWatch(SETTINGS, NO_SERVERS, read, has_started)
+        watch = SystemWatch(SETTINGS, servers, read, has_started)
         watch.start()
         try:
             await scenario(watch)
@@ -84,6 +87,17 @@ def test_the_primary_that_was_found_last_is_remembered(monkeypatch):
 
     watching(scenario)
     assert told[:4] == ["a:1", "a:1", "b:1", "b:1"]
+
+
+def test_the_certificate_of_the_dashboard_is_judged():
+    own = OwnCertificate("cta2", "/etc/dqm/cert.pem", time.time() - 60)
+
+    async def scenario(watch: SystemWatch) -> None:
+        status = await watch.collect()
+        [item] = [item for item in status.items if item.key == "own-certificate"]
+        assert item.level is Level.CRITICAL and "/etc/dqm/cert.pem of cta2" in item.text
+
+    watching(scenario, servers=replace(NO_SERVERS, certificate=own))
 
 
 def test_nothing_is_said_before_the_database_had_time_to_answer():

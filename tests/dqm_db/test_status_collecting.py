@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
+import tls_hosts
 from ZODB.TimeStamp import TimeStamp
 
 from dqm_db.errors import ConfigurationError
@@ -19,6 +23,7 @@ from dqm_db.server_answers import NO_TRANSACTION, ServerAnswer
 from dqm_db.settings import DatabaseSettings, WatchSettings
 from dqm_db.status import collecting
 from dqm_db.status.collecting import Servers, ask_servers, primary_of, with_lag, with_roles
+from dqm_db.status.limits import DAY
 from dqm_db.status.missing import bytes_after
 from dqm_db.status.model import ServerStatus
 
@@ -200,6 +205,19 @@ def test_whom_to_ask(monkeypatch, servers, url, primary, addresses):
     monkeypatch.setenv("DQM_SERVERS", servers)
     found = Servers.of(DatabaseSettings(db_url=url), WatchSettings(primary_zeo=primary))
     assert [str(address) for address in found.addresses] == addresses
+
+
+def test_with_which_certificate_this_host_asks(monkeypatch, tmp_path: Path):
+    authority = tls_hosts.new_authority(tmp_path / "ca")
+    folder = tls_hosts.host(authority, "one", days=20)
+    for name, path in tls_hosts.variables(folder).items():
+        monkeypatch.setenv(name, path)
+    own = Servers.of(DatabaseSettings(db_url="zeo://a:1"), WatchSettings()).certificate
+    assert own is not None
+    assert (own.host, own.path) == (socket.gethostname(), str(folder / "cert.pem"))
+    assert 19 * DAY < own.expires - time.time() < 21 * DAY
+    of_file = Servers.of(DatabaseSettings(db_url="file:///data/Data.fs"), WatchSettings())
+    assert of_file.certificate is None, "nobody is asked"
 
 
 def test_a_server_that_is_none_is_named(monkeypatch):

@@ -17,7 +17,14 @@ from dqm_db.server_answers import ServerAnswer, transaction_time
 from dqm_db.settings import WatchSettings
 from dqm_db.status.judging import judge
 from dqm_db.status.limits import DAY, HOUR, Limits
-from dqm_db.status.model import DatabaseFacts, Item, Level, ServerStatus, SystemStatus
+from dqm_db.status.model import (
+    DatabaseFacts,
+    Item,
+    Level,
+    OwnCertificate,
+    ServerStatus,
+    SystemStatus,
+)
 
 NOW = 1_800_000_000.0
 LIMITS = Limits.of(WatchSettings(lag_warn=30, lag_alert=300, pull_stale=7200))
@@ -60,9 +67,11 @@ FACTS = DatabaseFacts(
 
 
 def judged(
-    servers: Iterable[ServerStatus] = (PRIMARY, replica()), facts: DatabaseFacts | None = FACTS
+    servers: Iterable[ServerStatus] = (PRIMARY, replica()),
+    facts: DatabaseFacts | None = FACTS,
+    own: OwnCertificate | None = None,
 ) -> SystemStatus:
-    return judge(tuple(servers), facts, "" if facts else "all are down", LIMITS, NOW)
+    return judge(tuple(servers), facts, "" if facts else "all are down", LIMITS, NOW, own)
 
 
 def only(status: SystemStatus, key: str) -> Item:
@@ -96,7 +105,8 @@ def test_every_key_stands_in_the_documents():
         replica(),
         SILENT,
     ]
-    made = {item.key for status in (judged(servers), judged([])) for item in status.items}
+    both = judged(servers, own=OwnCertificate("cta3", "/etc/dqm/cert.pem", NOW)), judged([])
+    made = {item.key for status in both for item in status.items}
     assert made == documented
 
 
@@ -215,6 +225,26 @@ def test_the_certificate(days, level, words):
     servers = [server("a:8100", certificate_expires=NOW + days * DAY), replica()]
     [item] = [i for i in judged(servers).items if (i.key, i.subject) == ("certificate", "a:8100")]
     assert item.level is level and words in item.text
+
+
+@pytest.mark.parametrize(
+    ("days", "level", "words"),
+    [
+        (31, Level.OK, "is valid for 31 days"),
+        (29, Level.WARNING, "ends in 29 days"),
+        (6, Level.CRITICAL, "ends in 6 days"),
+        (-1, Level.CRITICAL, "has ended at 2027-01-14"),
+    ],
+)
+def test_the_certificate_of_the_host_that_asks(days, level, words):
+    own = OwnCertificate("cta3", "/etc/dqm/cert.pem", NOW + days * DAY)
+    status = judged(own=own)
+    [item] = [item for item in status.items if item.key == "own-certificate"]
+    assert (item.level, item.subject, item.value) == (level, "", days * DAY)
+    assert f"/etc/dqm/cert.pem of cta3, which asks, {words}" in item.text
+    assert ("dqm certs host --renew" in item.text) == (level is not Level.OK)
+    assert status.level is level
+    assert not any(item.key == "own-certificate" for item in judged().items), "without TLS"
 
 
 def test_files_set_aside_that_take_much():

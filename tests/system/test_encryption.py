@@ -269,7 +269,8 @@ def test_the_status_asks_over_tls_and_says_when_certificates_end(site: Site) -> 
     assert code == 1, "there is no backup, and nothing is critical"
     certificates = [item["level"] for item in items if item["key"] == "certificate"]
     assert certificates == ["ok", "ok"]
-    code, items = told(DQM_DB_PATIENCE="1")
+    assert [item["level"] for item in items if item["key"] == "own-certificate"] == ["ok"]
+    code, items = told(DQM_DB_PATIENCE="3")
     answers = [item for item in items if item["key"] == "server-answers"]
     assert code == 69 and [item["level"] for item in answers] == ["critical", "critical"]
     assert all("TLS" in item["text"] for item in answers)
