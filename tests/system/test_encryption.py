@@ -472,7 +472,7 @@ def test_a_silent_client_is_hung_up_on(site: Site) -> None:
 
 
 def test_a_frozen_primary_is_noticed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = site.at_two(monkeypatch).model_copy(update={"db_patience": 0.5, "db_wait": 5})
+    settings = site.at_two(monkeypatch).model_copy(update={"db_patience": 2.0, "db_wait": 5})
     silent = f"no sign of life for {2 * KEEP_ALIVE} s"
     before = site.replica.text().count(silent)
     with open_database(settings) as database:
