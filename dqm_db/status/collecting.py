@@ -87,7 +87,7 @@ async def ask_servers(servers: Servers) -> tuple[ServerStatus, ...]:
             try:
                 answer = await ask_status(*address, servers.patience, servers.tls)
             except DatabaseUnavailable as error:
-                return ServerStatus(str(address), error=str(error))
+                return ServerStatus(str(address), error=said_of_it(address, str(error)))
         return ServerStatus(
             str(address),
             answer,
@@ -116,6 +116,18 @@ async def ask_servers(servers: Servers) -> tuple[ServerStatus, ...]:
     clock = primary.answer.now
     now = time.time() if clock is None else clock + time.monotonic() - began
     return tuple(with_lag(server, primary.answer, now, missing) for server in found)
+
+
+def said_of_it(address: Address, error: str) -> str:
+    """*error* of the server at *address* without the address, which stands beside it already."""
+    for name in (str(address), f"{address.host}:{address.port}"):  # of IPv6 without brackets, too
+        if error.startswith(f"{name}: "):
+            return error.removeprefix(f"{name}: ")
+        if error.startswith(f"{name} "):
+            return "It " + error.removeprefix(f"{name} ")
+        if error.startswith(f"what answers at {name} "):
+            return error.replace(f"what answers at {name} ", "What answers there ", 1)
+    return error
 
 
 def without_second_names(found: Sequence[ServerStatus]) -> list[ServerStatus]:

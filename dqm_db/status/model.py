@@ -71,7 +71,7 @@ class ServerStatus:
     answer : ServerAnswer or None
         What it says of itself; None: it does not answer.
     error : str
-        Why it does not; empty otherwise.
+        Why it does not, in a sentence without the address; empty otherwise.
     role : str or None
         ``primary`` or ``replica``; None: not known.
     transaction_time : float or None

@@ -23,11 +23,14 @@ def judge_servers(servers: Sequence[ServerStatus], limits: Limits, now: float) -
     yield from _versions(servers)
     for server in servers:
         if server.answer is None:
+            # What speaks, but no ZEO or no TLS that fits, says itself what to do.
+            is_silent = server.error.startswith("It ")
+            advice = "; see whether its host and its service run" if is_silent else ""
             yield Item(
                 Level.CRITICAL,
                 "server-answers",
                 "Server",
-                f"{server.error}: see whether its host and its service run.",
+                f"{server.error}{advice}.",
                 server.address,
             )
             continue

@@ -24,7 +24,7 @@ PRIMARY = ServerStatus(
     "a:8100", ServerAnswer(bytes(8), role="primary", clients=3, host="dqm1"), role="primary"
 )
 REPLICA = ServerStatus("b:8100", ServerAnswer(bytes(8), role="replica"), role="replica")
-SILENT = ServerStatus("a:8100", error="a:8100 does not answer")
+SILENT = ServerStatus("a:8100", error="It does not answer")
 BAD = Item(Level.CRITICAL, "disk", "Disk", "Nothing is free.", "a:8100")
 POOR = Item(Level.WARNING, "backup", "Backup", "None is known.")
 

@@ -22,7 +22,14 @@ from dqm_db.replication.addresses import Address
 from dqm_db.server_answers import NO_TRANSACTION, ServerAnswer
 from dqm_db.settings import DatabaseSettings, WatchSettings
 from dqm_db.status import collecting
-from dqm_db.status.collecting import Servers, ask_servers, primary_of, with_lag, with_roles
+from dqm_db.status.collecting import (
+    Servers,
+    ask_servers,
+    primary_of,
+    said_of_it,
+    with_lag,
+    with_roles,
+)
 from dqm_db.status.limits import DAY
 from dqm_db.status.missing import bytes_after
 from dqm_db.status.model import ServerStatus
@@ -93,7 +100,7 @@ def test_a_server_of_two_names_is_one():
 def test_one_that_is_silent_does_not_keep_the_others_from_being_known():
     primary, silent = asked(telling(NEW, role="primary"), None, patience=0.2)
     assert primary.answer is not None and primary.lag_seconds == 0
-    assert silent.answer is None and "does not answer within 0.2 s" in silent.error
+    assert silent.answer is None and silent.error == "It does not answer within 0.2 s"
 
 
 def test_what_is_on_its_way_is_waited_for(monkeypatch):
@@ -139,7 +146,8 @@ def test_a_replica_that_dies_while_it_is_waited_for(monkeypatch):
         return {"last-transaction": alive.pop().hex()} if alive else {}
 
     _, found = asked(telling(NEW, role="primary"), replica)
-    assert found.answer is None and "no ZEO server" in found.error
+    assert found.answer is None
+    assert found.error.startswith("What answers there is no ZEO server (")
 
 
 BEHIND = ServerStatus("b:1", ServerAnswer(OLD, file_bytes=700), "", "replica", NOW - 3600)
@@ -218,6 +226,20 @@ def test_with_which_certificate_this_host_asks(monkeypatch, tmp_path: Path):
     assert 19 * DAY < own.expires - time.time() < 21 * DAY
     of_file = Servers.of(DatabaseSettings(db_url="file:///data/Data.fs"), WatchSettings())
     assert of_file.certificate is None, "nobody is asked"
+
+
+@pytest.mark.parametrize(
+    ("address", "error", "said"),
+    [
+        ("a:1", "a:1 does not answer: no route", "It does not answer: no route"),
+        ("[::1]:81", "::1:81 does not answer: no route", "It does not answer: no route"),
+        ("a:1", "a:1: TLS failed: it wants TLS", "TLS failed: it wants TLS"),
+        ("a:1", "what answers at a:1 is no ZEO server", "What answers there is no ZEO server"),
+        ("a:1", "a:11 does not answer", "a:11 does not answer"),
+    ],
+)
+def test_the_address_is_not_said_twice(address, error, said):
+    assert said_of_it(Address.parse(address, "it"), error) == said
 
 
 def test_a_server_that_is_none_is_named(monkeypatch):

@@ -44,7 +44,7 @@ WHOLE = SystemStatus(
     NOW,
     (
         ServerStatus("10.8.0.1:8100", PRIMARY, "", "primary", NOW - 5, 0.0, 0),
-        ServerStatus("10.8.0.2:8100", error="does not answer within 3 s"),
+        ServerStatus("10.8.0.2:8100", error="It does not answer within 3 s"),
     ),
     DatabaseFacts(
         Pull(NOW - 90, NOW - 60, ("/data",), {"stored": 3}, 1, "a file is bad", "cta3"),
@@ -83,7 +83,7 @@ def test_the_document_has_what_is_known_with_units_in_the_names():
         {"peer": "10.8.0.2:4000", "sent": TID.hex(), "connected_since": NOW}
     ]
     assert (silent["answers"], silent["last_transaction"], silent["clients"]) == (False, None, None)
-    assert (silent["level"], silent["error"]) == ("critical", "does not answer within 3 s")
+    assert (silent["level"], silent["error"]) == ("critical", "It does not answer within 3 s")
     database = found["database"]
     assert (database["readable"], database["failures"], database["quarantined"]) == (True, 1, 2)
     assert database["last_pull"]["counts"] == {"stored": 3}

@@ -60,7 +60,7 @@ def done(name: OperationName, age: float = HOUR, ok: bool = True) -> Operation:
 
 
 PRIMARY = server("a:8100")
-SILENT = ServerStatus("b:8100", error="b:8100 does not answer within 3 s")
+SILENT = ServerStatus("b:8100", error="It does not answer within 3 s")
 FACTS = DatabaseFacts(
     Pull(NOW - 700, NOW - 600, host="cta3"), operations={name: done(name) for name in OperationName}
 )
@@ -136,7 +136,13 @@ def test_there_must_be_one_primary(servers, level, words):
 def test_a_server_that_does_not_answer_says_why():
     item = only(judged([PRIMARY, SILENT]), "server-answers")
     assert (item.level, item.subject) == (Level.CRITICAL, "b:8100")
-    assert item.text.startswith("b:8100 does not answer within 3 s")
+    assert item.text == ("It does not answer within 3 s; see whether its host and its service run.")
+
+
+def test_a_server_that_speaks_otherwise_is_not_called_down():
+    other = ServerStatus("b:8100", error="TLS failed: it does not know our CA")
+    item = only(judged([PRIMARY, other]), "server-answers")
+    assert item.text == "TLS failed: it does not know our CA."
 
 
 def test_without_servers_there_is_nothing_to_say_about_them():

@@ -244,7 +244,7 @@ def test_a_replica_that_hangs_is_critical_and_nobody_is_sent_to_the_dashboard(sy
         assert (code, document["level"]) == (69, "critical")
         assert ("critical", address) in items(document, "server-answers")
         assert document["database"]["readable"], "from the primary"
-        assert "does not answer within 3 s" in document["servers"][1]["error"]
+        assert document["servers"][1]["error"] == "It does not answer within 3 s"
         answer = eventually(
             lambda: (found := ready(port))[0] == 503 and found[1], "not ready any more"
         )
@@ -260,9 +260,7 @@ def test_without_a_primary_nothing_can_be_stored(system, tmp_path):
     with system.frozen(system.primary):
         code, said = as_nagios_asks(system, tmp_path)
         assert code == 2
-        assert (
-            f"critical {LOOPBACK}:{system.primary.port} {LOOPBACK}:{system.primary.port} " in said
-        )
+        assert f"critical {LOOPBACK}:{system.primary.port} It does not answer within 3 s; " in said
         code, document = system.told()
         assert code == 69
         assert items(document, "primary") == [("critical", "")]
