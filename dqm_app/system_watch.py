@@ -117,13 +117,13 @@ class SystemWatch:
     def _pause(self) -> float:
         return LOOKED_AT_SECONDS if self.looked_at else COLLECT_SECONDS
 
-    async def _database_facts(self) -> tuple[DatabaseFacts | None, str]:
+    async def _database_facts(self) -> tuple[DatabaseFacts | None, DQMError | None]:
         try:
-            return await self._read(DatabaseFacts.read), ""
+            return await self._read(DatabaseFacts.read), None
         except NoDataYet:
-            return DatabaseFacts(), ""
+            return DatabaseFacts(), None
         except DQMError as error:
-            return None, str(error)
+            return None, error
 
     async def _collect_for_ever(self) -> None:
         await self._started()

@@ -232,7 +232,7 @@ def _difference(replica: ServerAnswer, primary: ServerAnswer) -> int | None:
 
 def facts_of_whichever_answers(
     database: DatabaseSettings, found: Sequence[ServerStatus]
-) -> tuple[DatabaseFacts | None, str]:
+) -> tuple[DatabaseFacts | None, DQMError | None]:
     """What the database says of itself, or None and why it cannot be read.
 
     Parameters
@@ -247,12 +247,12 @@ def facts_of_whichever_answers(
         answering = [(one.answer.last_transaction, one) for one in found if one.answer is not None]
         answering.sort(key=lambda pair: pair[0], reverse=True)
         urls = [f"zeo://{server.address}" for _, server in answering]
-    error = "no server answers"
+    error: DQMError = DatabaseUnavailable("no server answers")
     for url in urls:
         try:
-            return _facts(database.model_copy(update={"db_url": url})), ""
+            return _facts(database.model_copy(update={"db_url": url})), None
         except DQMError as failed:
-            error = str(failed)
+            error = failed
     return None, error
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from dqm_db.errors import DatabaseUnavailable, DQMError
 from dqm_db.ingestion import Pull
 from dqm_db.operations import Operation, OperationName
 from dqm_db.status.limits import Limits, OperationLimits
@@ -32,7 +33,7 @@ STOPPED = (130, 143)
 def judge(
     servers: Sequence[ServerStatus],
     facts: DatabaseFacts | None,
-    facts_error: str,
+    facts_error: DQMError | None,
     limits: Limits,
     now: float,
     own: OwnCertificate | None = None,
@@ -56,13 +57,28 @@ def judge(
     if own is not None:
         items.append(judge_own_certificate(own, limits, now))
     if facts is None:
-        text = f"It cannot be read: {_without_stop(facts_error) or 'no server answers'}."
+        text = f"It cannot be read: {_with_advice(facts_error, servers)}."
         items.append(Item(Level.CRITICAL, "database", "Database", text))
     else:
         items.append(Item(Level.OK, "database", "Database", "It can be read."))
         items += [_pull(facts.pull, limits, now), _quarantine(facts)]
         items += _operations(servers, facts, limits, now)
-    return SystemStatus(now, tuple(servers), facts, facts_error, worst_first(items))
+    said = "" if facts_error is None else str(facts_error)
+    return SystemStatus(now, tuple(servers), facts, said, worst_first(items))
+
+
+def _with_advice(error: DQMError | None, servers: Sequence[ServerStatus]) -> str:
+    """Why the database cannot be read, and what to do."""
+    why = "no server answers" if error is None else _without_stop(str(error))
+    if error is not None and not isinstance(error, DatabaseUnavailable):
+        return why  # one that is damaged, newer or foreign says itself what to do
+    if not servers:
+        advice = "see whether DQM_DB_URL is right, and this host reaches what it names"
+    elif any(server.answer is not None for server in servers):
+        advice = "see what is said of the server that is read here, and its log"
+    else:
+        advice = "start a server, or see whether this host reaches them"
+    return f"{why}; {advice}"
 
 
 def _pull(pull: Pull | None, limits: Limits, now: float) -> Item:

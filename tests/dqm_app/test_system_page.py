@@ -132,7 +132,7 @@ def test_what_is_judged_about_a_server_has_its_row():
         replace(PRIMARY, address="c:8100", answer=replace(sick, epoch=2)),
     )
     limits = Limits.of(WatchSettings())
-    judged = judge(servers, DatabaseFacts(), "", limits, NOW).items
+    judged = judge(servers, DatabaseFacts(), None, limits, NOW).items
     keys = {item.key for item in judged if item.subject}
     assert len(keys) > 7
     rows = {key for row in words()["rows"] for key in row.get("items", ())}

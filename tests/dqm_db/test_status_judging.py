@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ZODB.TimeStamp import TimeStamp
 
+from dqm_db.errors import DamagedDatabase, DatabaseUnavailable, DQMError, NewerDatabase
 from dqm_db.ingestion import Pull
 from dqm_db.operations import Operation, OperationName
 from dqm_db.server_answers import ServerAnswer, transaction_time
@@ -71,7 +72,8 @@ def judged(
     facts: DatabaseFacts | None = FACTS,
     own: OwnCertificate | None = None,
 ) -> SystemStatus:
-    return judge(tuple(servers), facts, "" if facts else "all are down", LIMITS, NOW, own)
+    error = None if facts else DatabaseUnavailable("all are down.")
+    return judge(tuple(servers), facts, error, LIMITS, NOW, own)
 
 
 def only(status: SystemStatus, key: str) -> Item:
@@ -277,6 +279,24 @@ def test_a_database_that_cannot_be_read():
     item = only(status, "database")
     assert item.level is Level.CRITICAL and "all are down" in item.text
     assert not any(item.key in ("pull", "backup", "quarantine") for item in status.items)
+
+
+@pytest.mark.parametrize(
+    ("error", "servers", "text"),
+    [
+        (DatabaseUnavailable("it is silent"), [], "it is silent; see whether DQM_DB_URL is right"),
+        (DatabaseUnavailable("it is silent"), [SILENT], "it is silent; start a server, or"),
+        (DatabaseUnavailable("it is silent"), [PRIMARY, SILENT], "it is silent; see what is said"),
+        (NewerDatabase("too new: upgrade"), [PRIMARY], "too new: upgrade."),
+        (DamagedDatabase("damaged: restore it"), [SILENT], "damaged: restore it."),
+    ],
+)
+def test_what_to_do_about_a_database_that_cannot_be_read(
+    error: DQMError, servers: list[ServerStatus], text: str
+):
+    status = judge(servers, None, error, LIMITS, NOW)
+    assert only(status, "database").text.startswith(f"It cannot be read: {text}")
+    assert status.database_error == str(error)
 
 
 @pytest.mark.parametrize(
