@@ -16,6 +16,7 @@ from ingest.errors import one_line
 from ingest.options import EXIT_CODES, database_option
 
 if TYPE_CHECKING:
+    from dqm_db.operations import Operation
     from dqm_db.replication.addresses import Address
     from dqm_db.server_packing import PackedServer
     from dqm_db.writer import Writer
@@ -106,20 +107,40 @@ def _fold(writer: Writer) -> None:
 def _warn_without_backup(writer: Writer, until: float) -> None:
     """Say when something that is packed away now is in no backup."""
     from dqm_db.operations import OperationName
-    from ingest.export import iso_utc
 
     with writer.database.snapshot() as snapshot:
         backup = snapshot.operations().get(OperationName.BACKUP)
-    if backup is None or not backup.ok:
-        text = "no good backup is known: what is packed away now is nowhere else"
-    elif backup.started < until:
-        text = (
-            f"the last backup is of {iso_utc(backup.started)}: what was replaced or deleted "
-            f"between then and {iso_utc(until)} is nowhere else"
+    warning = missing_backup(backup, until)
+    if warning is not None:
+        click.echo(f"dqm: warning: {warning}", err=True)
+
+
+def missing_backup(backup: Operation | None, until: float) -> str | None:
+    """What to warn of when everything up to *until* (Unix seconds) is packed away; None: nothing.
+
+    Parameters
+    ----------
+    backup
+        The last one that was tried, which is all that the database remembers; None: there was none.
+    until
+        To when is packed.
+    """
+    from ingest.export import iso_utc
+
+    if backup is None:
+        return "no backup is known: what is packed away now is nowhere else"
+    when = iso_utc(backup.started)
+    if not backup.ok:
+        return (
+            f"the last backup, of {when}, failed: unless an older one is good, what is packed away "
+            "now is nowhere else"
         )
-    else:
-        return
-    click.echo(f"dqm: warning: {text}", err=True)
+    if backup.started < until:
+        return (
+            f"the last backup is of {when}: what was replaced or deleted between then and "
+            f"{iso_utc(until)} is nowhere else"
+        )
+    return None
 
 
 def _line(packed: PackedServer) -> str:
