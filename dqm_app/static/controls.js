@@ -59,12 +59,19 @@ function fill(select, options) {
 const places = new Map(); // how far each view was scrolled when it was left
 let front;
 
+// in a narrow window the row of the tabs is scrolled
+new ResizeObserver(() => showTab(links.querySelector("[aria-current]"))).observe(links);
+
+function showTab(link) {
+  link?.scrollIntoView({ block: "nearest", inline: "nearest" });
+}
+
 function showView(name) {
   if (front !== undefined && front !== name) places.set(front, main.scrollTop);
   for (const link of links.querySelectorAll("a")) {
     if (link.dataset.view === name) {
       link.setAttribute("aria-current", "page");
-      if (front !== name) link.scrollIntoView({ block: "nearest", inline: "nearest" });
+      if (front !== name) showTab(link);
     } else {
       link.removeAttribute("aria-current");
     }

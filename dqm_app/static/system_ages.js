@@ -10,6 +10,10 @@ export const past = ago;
 export function left(seconds) {
   return seconds >= 0 ? `ended ${ago(seconds)}` : `in ${lasting(-seconds)}`;
 }
+/** For what was so then, and may not be now: "just now" would say that it is. */
+export function before(seconds) {
+  return seconds < 60 ? "less than a minute ago" : ago(seconds);
+}
 
 export class Ages {
   constructor() {

@@ -2,7 +2,7 @@
 
 import { bytes, count, date, plural, UNKNOWN } from "./format.js";
 import { element, text } from "./html.js";
-import { left, title } from "./system_ages.js";
+import { before, left, title } from "./system_ages.js";
 
 const UNITS = 100; // of a bar
 
@@ -65,7 +65,7 @@ export class ServerBox {
     this.note.classList.toggle("alert", silent);
     text(this.note, silent ? server.error : older ? unknown.older : "");
     this.silence.hidden = !silent || server.before === null;
-    if (silent) this.ages.set(this.since, server.answered);
+    if (silent) this.ages.set(this.since, server.answered, { words: before });
     for (const [key, row] of this.rows) this.fill(key, row, items);
   }
 
