@@ -13,7 +13,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 from dqm_app.settings import DashboardSettings
-from dqm_db.errors import DQMError, NoDataYet
+from dqm_app.short_silence import ShortSilences
+from dqm_db.errors import DatabaseUnavailable, DQMError, NoDataYet
 from dqm_db.reader import Snapshot
 from dqm_db.replication.addresses import Address
 from dqm_db.status.collecting import Servers, ask_servers, primary_of
@@ -26,7 +27,7 @@ log = logging.getLogger(__name__)
 COLLECT_SECONDS = 10.0
 """Between two collections."""
 LOOKED_AT_SECONDS = 3.0
-"""The same while somebody looks at what is collected."""
+"""The same while somebody looks at what is collected, or something has just fallen silent."""
 
 
 class SystemWatch:
@@ -63,6 +64,7 @@ class SystemWatch:
         self.primary: Address | None = None
         self.looked_at = False
         self._limits = Limits.of(settings)
+        self._silences = ShortSilences()
         self._servers = servers
         self._read = read
         self._started = started
@@ -101,11 +103,18 @@ class SystemWatch:
 
     async def collect(self) -> SystemStatus:
         """Collect now."""
+        asked = time.monotonic()
         servers, (facts, error) = await asyncio.gather(
             ask_servers(self._servers), self._database_facts()
         )
         now, own = time.time(), self._servers.certificate
-        self.status = judge(servers, facts, error, self._limits, now, own)
+        self.status = self._silences.forgive(
+            judge(servers, facts, error, self._limits, now, own),
+            "" if self.primary is None else str(self.primary),
+            is_readable=not isinstance(error, DatabaseUnavailable),
+            asked=asked,
+            now=time.monotonic(),
+        )
         primary = primary_of(servers)
         if primary is not None:
             self.primary = Address.parse(primary.address, "a server")
@@ -115,7 +124,8 @@ class SystemWatch:
 
     @property
     def _pause(self) -> float:
-        return LOOKED_AT_SECONDS if self.looked_at else COLLECT_SECONDS
+        is_urgent = self.looked_at or self._silences.is_one
+        return min(LOOKED_AT_SECONDS, COLLECT_SECONDS) if is_urgent else COLLECT_SECONDS
 
     async def _database_facts(self) -> tuple[DatabaseFacts | None, DQMError | None]:
         try:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 from fake_database import SETTINGS, until
 
-from dqm_app import system_watch
+from dqm_app import short_silence, system_watch
 from dqm_app.system_watch import SystemWatch
 from dqm_db.errors import DatabaseUnavailable, NoDataYet
 from dqm_db.operations import OperationName
@@ -87,6 +87,33 @@ def test_the_primary_that_was_found_last_is_remembered(monkeypatch):
 
     watching(scenario)
     assert told[:4] == ["a:1", "a:1", "b:1", "b:1"]
+
+
+def test_a_server_that_falls_silent_is_asked_again_soon_and_is_critical_if_it_stays_so(monkeypatch):
+    monkeypatch.setattr(system_watch, "COLLECT_SECONDS", 600.0)
+    monkeypatch.setattr(system_watch, "LOOKED_AT_SECONDS", 0.01)
+    monkeypatch.setattr(short_silence, "GRACE_SECONDS", 600.0)
+    answers: list[ServerAnswer | None] = [ServerAnswer(NO_TRANSACTION, role="primary")]
+    levels: list[Level] = []
+
+    async def ask(_servers: Servers) -> tuple[ServerStatus, ...]:
+        answer = answers.pop() if answers else None
+        role = None if answer is None else answer.role
+        return (ServerStatus("a:1", answer, "" if answer else "It is silent", role),)
+
+    monkeypatch.setattr(system_watch, "ask_servers", ask)
+
+    async def scenario(watch: SystemWatch) -> None:
+        watch.listen(lambda: levels.append(watch.status.level_of("a:1")))
+        await until(lambda: len(levels) == 1)
+        watch.hasten()
+        await until(lambda: len(levels) >= 3)  # it was asked again, without a word
+        assert levels[0] is Level.OK
+        assert set(levels[1:]) == {Level.WARNING}
+        monkeypatch.setattr(short_silence, "GRACE_SECONDS", 0.0)
+        await until(lambda: levels[-1] is Level.CRITICAL)
+
+    watching(scenario)
 
 
 def test_the_certificate_of_the_dashboard_is_judged():
