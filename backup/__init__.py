@@ -15,6 +15,7 @@ A folder of backups holds one folder per backup and one pool of blobs that all o
 ``settings``    where backups are, and which are kept
 ``place``       the folder of backups: finds them, locks it
 ``manifest``    what a backup is
+``stamp``       which database a volume holds, and in which epoch
 ``piece``       the part of Data.fs that a backup adds, cut by ZODB's repozo
 ``pool``        the blobs
 ``create``      makes a backup
@@ -29,6 +30,7 @@ A folder of backups holds one folder per backup and one pool of blobs that all o
 ``progress``    tells how far it is
 ``noting``      remembers in the database what was done
 ``files``       copies, digests, disk space
+``listing``     what ``dqm backup list`` says of a backup
 ``commands``    ``dqm backup …``
 ``errors``      what can go wrong
 =============== ==================================================================================

@@ -10,14 +10,19 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from backup.errors import BackupFailed, BackupsLocked, BackupUnwritable, DamagedBackup
+from backup.errors import (
+    BackupFailed,
+    BackupsLocked,
+    BackupUnwritable,
+    DamagedBackup,
+    OtherDatabase,
+)
 from backup.settings import BackupSettings
 from dqm_db.errors import ConfigurationError, DQMError
 from dqm_db.operations import OperationName
@@ -25,7 +30,7 @@ from dqm_db.settings import ServerSettings, load
 from dqm_db.volume.errors import MaintenanceUnderWay
 
 if TYPE_CHECKING:
-    from backup.place import Backup, BackupPlace, Backups
+    from backup.place import BackupPlace, Backups
     from backup.retention import Keep
     from backup.verify import Verified, Verifier
 
@@ -36,7 +41,7 @@ Exit codes:
     2  the command line is wrong
    65  a backup, or the volume, is damaged
    66  there is no such backup, or none to build on
-   73  a folder cannot be used, has no room, or is not empty
+   73  a folder cannot be used, has no room, is not empty, or has another database
    74  a disk is full or broken; nothing was made
    75  a pack is under way, a server uses the data, or another command the backups
    78  a setting has no usable value
@@ -139,15 +144,26 @@ def list_(place: BackupPlace, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from backup.listing import row, verified
+    from backup.manifest import moment
+
     backups = place.read()
     if as_json:
         for one in backups.found:
-            click.echo(json.dumps(_row(one, is_usable=backups.is_usable(one))))
+            click.echo(json.dumps(row(one, is_usable=backups.is_usable(one))))
         for name, text in sorted(backups.damaged.items()):
             click.echo(json.dumps({"name": name, "usable": False, "fault": text}))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("backup", "kind", "MB", "blobs", "last transaction", "verified"):
+    for heading in (
+        "backup",
+        "kind",
+        "MB",
+        "blobs",
+        "last transaction",
+        "database created",
+        "verified",
+    ):
         justify: Literal["left", "right"] = "right" if heading in ("MB", "blobs") else "left"
         table.add_column(heading, justify=justify, no_wrap=heading != "verified")
     for one in backups.found:
@@ -158,10 +174,11 @@ def list_(place: BackupPlace, as_json: bool) -> None:
             f"{manifest.bytes / 1e6:.1f}",
             str(len(manifest.blobs)),
             manifest.tid,
-            _verified(one, is_usable=backups.is_usable(one)),
+            "–" if manifest.database is None else moment(manifest.database),
+            verified(one, is_usable=backups.is_usable(one)),
         )
     for name, text in sorted(backups.damaged.items()):
-        table.add_row(name, "damaged", "", "", "", text)
+        table.add_row(name, "damaged", "", "", "", "", text)
     console = Console()
     if not console.is_terminal:
         console.width = 1000  # a pipe has no width
@@ -192,7 +209,8 @@ def verify(place: BackupPlace, which: str | None, every: bool, work: Path | None
             backups = place.read()
             verifier = Verifier(place, backups, work, progress)
             found = verifier.verify_all() if every else [_verify_one(verifier, backups, which)]
-    except (BackupUnwritable, BackupFailed) as error:  # no room, or a disk that cannot be read
+    # No room, a disk that cannot be read, or no telling which is the newest.
+    except (BackupUnwritable, BackupFailed, OtherDatabase) as error:
         _note(OperationName.BACKUP_VERIFICATION, started, str(error), ok=False)
         raise
     for one in found:
@@ -251,7 +269,10 @@ def restore(place: BackupPlace, target: Path, until: str | None, which: str | No
             chosen = backups.named(which)
         else:
             chosen = backups.newest(None if until is None else _unix(until))
-        click.echo(f"restoring {chosen.manifest.kind} backup {chosen.name} ({chosen.utc})")
+        click.echo(
+            f"restoring {chosen.manifest.kind} backup {chosen.name} ({chosen.utc}) of "
+            f"{chosen.manifest.database_text}, made on {chosen.manifest.host}"
+        )
         restore_volume(place, backups.chain(chosen), Volume(target), progress)
     click.echo(
         f"{target} is as it was then, up to transaction {chosen.manifest.tid}: all records and "
@@ -349,32 +370,3 @@ def _unix(text: str) -> float:
             f"{text!r} is no time as in ISO 8601, e.g. 2026-05-03T12:00", param_hint="--at"
         ) from None
     return (at if at.tzinfo is not None else at.replace(tzinfo=UTC)).timestamp()
-
-
-def _row(one: Backup, *, is_usable: bool) -> dict[str, object]:
-    manifest = one.manifest
-    return {
-        "name": one.name,
-        "kind": manifest.kind,
-        "time": datetime.fromtimestamp(manifest.time, UTC).isoformat(),
-        "tid": manifest.tid,
-        "follows": manifest.follows,
-        "bytes": manifest.bytes,
-        "stored": manifest.stored,
-        "blobs": len(manifest.blobs),
-        "seconds": manifest.seconds,
-        "epoch": manifest.epoch,
-        "host": manifest.host,
-        "volume": manifest.volume,
-        "versions": dict(manifest.versions),
-        "usable": is_usable,
-        "verified": None if one.verification is None else asdict(one.verification),
-    }
-
-
-def _verified(one: Backup, *, is_usable: bool) -> str:
-    checked = one.verification
-    if checked is not None:
-        at = datetime.fromtimestamp(checked.at, UTC).strftime("%Y-%m-%d %H:%M")
-        return f"{at}: {'sound' if checked.ok else checked.text}"
-    return "–" if is_usable else "not usable: files are missing"

@@ -18,20 +18,17 @@ from pathlib import Path
 from typing import Literal
 
 from ZODB.blob import FilesystemHelper
-from ZODB.FileStorage.FileStorage import FileStorage
-from ZODB.POSException import POSKeyError
-from ZODB.utils import p64, u64, z64
 
-from backup.errors import BackupUnwritable, IncrementalImpossible
+from backup.errors import BackupUnwritable, IncrementalImpossible, OtherDatabase
 from backup.files import compress, require_room, sync, writing
-from backup.manifest import Manifest, StoredBlob, StoredFile, name_of
+from backup.manifest import Manifest, StoredBlob, StoredFile, moment, name_of
 from backup.piece import Piece, cut_piece
 from backup.place import UNFINISHED, Backup, BackupPlace, Backups
 from backup.pool import BlobPool, Key, known_blobs
 from backup.progress import Progress
 from backup.reading import DataFile
+from backup.stamp import Stamp
 from dqm_db.volume.errors import DamagedData
-from dqm_db.volume.fence import Fence
 from dqm_db.volume.layout import Volume
 from dqm_db.volume.maintenance import maintaining
 from dqm_db.volume.transactions import START, last_transaction
@@ -75,6 +72,8 @@ def create_backup(
         One is wanted, but there is no full one before, or the volume was packed or restored since.
     MaintenanceUnderWay, BackupsLocked
         A pack is under way; another command uses the backups.
+    OtherDatabase
+        The backups in *place* are of another database.
     BackupUnwritable, BackupFailed
         *place* cannot be used, or has no room; a disk is full. No backup was made.
     """
@@ -99,6 +98,7 @@ class _Making:
 
     def make(self, wanted: Wanted | None) -> Backup:
         chain = () if wanted == "full" else self._chain(wanted)
+        self._require_same_database()
         self._require_room(chain)
         started, clock = time.time(), time.monotonic()
         name = self._free_name(started)
@@ -114,6 +114,7 @@ class _Making:
             with DataFile(self.volume.data_file) as file:
                 tid = self._last_tid(file, piece, chain)
                 blobs = self._keep_blobs(file, piece)
+            stamp = Stamp.read(self.volume.data_file, tid)
             manifest = Manifest(
                 name=name,
                 kind="full" if piece.is_full else "incremental",
@@ -127,7 +128,8 @@ class _Making:
                 md5=piece.md5,
                 index=self._stored("Data.fs.index", piece.index, draft),
                 blobs=blobs,
-                epoch=self._epoch(tid),
+                database=stamp.database,
+                epoch=stamp.epoch,
                 host=socket.gethostname(),
                 volume=str(self.volume.root),
                 versions={name: importlib.metadata.version(name) for name in _RELEASES},
@@ -154,6 +156,22 @@ class _Making:
         if len(links) >= LONGEST_CHAIN or (links and added > links[0].end):
             return ()
         return links
+
+    def _require_same_database(self) -> None:
+        """Keep databases apart: of what is in one folder, the newest is taken for the newest."""
+        known = [one for one in self.backups.found if one.manifest.database is not None]
+        if not known:
+            return
+        here = Stamp.read(self.volume.data_file).database
+        others = [one for one in known if one.manifest.database != here]
+        if others:
+            what = "nothing yet" if here is None else f"the database created {moment(here)}"
+            last = others[-1].manifest
+            raise OtherDatabase(
+                f"{self.volume.root} holds {what}, but {self.place.root} has backups of "
+                f"{last.database_text} (the last one made on {last.host}, of {last.volume}): give "
+                "each database a folder of its own (--to, DQM_BACKUP_DIR)"
+            )
 
     def _require_room(self, chain: tuple[Manifest, ...]) -> None:
         """Check that the copy, its compressed copy, and blobs that cannot be linked find room."""
@@ -236,16 +254,6 @@ class _Making:
         advance = self.progress.begin(name, plain.stat().st_size)
         size, digest = compress(plain, target, advance)
         return StoredFile(target.name, target.stat().st_size, size, digest)
-
-    def _epoch(self, tid: bytes) -> int:
-        storage = FileStorage(str(self.volume.data_file), read_only=True)
-        try:
-            found = storage.loadBefore(z64, p64(u64(tid) + 1))
-        except POSKeyError:  # nothing was ever written
-            found = None
-        finally:
-            storage.close()
-        return Fence().epoch if found is None else Fence.of_record(found[0]).epoch
 
     @contextlib.contextmanager
     def _removed_unless_done(self, draft: Path) -> Iterator[None]:

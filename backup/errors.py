@@ -35,6 +35,12 @@ class BackupUnwritable(DQMError):
     exit_code = 73
 
 
+class OtherDatabase(DQMError):
+    """The backups of a folder are of another database, or of several."""
+
+    exit_code = 73
+
+
 class RestoreTargetNotEmpty(DQMError):
     """There is something in the folder to restore to."""
 

@@ -82,6 +82,9 @@ class Manifest:
         ``Data.fs.index`` up to *end*.
     blobs : tuple of StoredBlob
         Those of the transactions that it adds.
+    database : float or None
+        When the database was created, Unix seconds, which tells it from others; None: nothing was
+        stored in it yet.
     epoch : int
         That of the database.
     host, volume : str
@@ -104,6 +107,7 @@ class Manifest:
     md5: str
     index: StoredFile | None
     blobs: tuple[StoredBlob, ...]
+    database: float | None
     epoch: int
     host: str
     volume: str
@@ -119,6 +123,13 @@ class Manifest:
     def stored(self) -> int:
         """What its own files take, without blobs."""
         return sum(file.stored for file in (self.data, self.index) if file is not None)
+
+    @property
+    def database_text(self) -> str:
+        """Which database it is of, in words."""
+        if self.database is None:
+            return "a database without any run"
+        return f"the database created {moment(self.database)}"
 
     def write(self, folder: Path) -> None:
         """Write it into the backup's *folder*; raises OSError."""
@@ -162,7 +173,8 @@ class Manifest:
         sound = {
             "name": _NAME.fullmatch(self.name) is not None,
             "kind": self.kind in get_args(Kind),
-            "time": type(self.time) is float and 0 <= self.time < 2**36,
+            "time": _is_time(self.time),
+            "database": self.database is None or _is_time(self.database),
             "tid": _ID.fullmatch(self.tid) is not None,
             "follows": (self.follows is None) == (self.kind == "full")
             and (self.follows is None or _NAME.fullmatch(self.follows) is not None),
@@ -179,10 +191,19 @@ class Manifest:
         return next((f"wrong {name}" for name, good in sound.items() if not good), None)
 
 
+def moment(time: float) -> str:
+    """*time*, Unix seconds, for people."""
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def name_of(time: float) -> str:
     """The name of a backup made at *time*, Unix seconds."""
     text = datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%dT%H-%M-%S.%f")
     return f"{text[:-3]}Z"
+
+
+def _is_time(value: object) -> bool:
+    return type(value) is float and 0 <= value < 2**36  # false for NaN, too
 
 
 def _plain(manifest: Manifest) -> dict[str, Any]:

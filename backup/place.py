@@ -9,12 +9,17 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from backup.errors import BackupNotFound, BackupsLocked, BackupUnwritable, DamagedBackup
+from backup.errors import (
+    BackupNotFound,
+    BackupsLocked,
+    BackupUnwritable,
+    DamagedBackup,
+    OtherDatabase,
+)
 from backup.files import write_whole, writing
-from backup.manifest import FILE, Manifest, name_of
+from backup.manifest import FILE, Manifest, moment, name_of
 
 VERIFIED = "verified.json"
 UNFINISHED = ".new-"
@@ -64,8 +69,7 @@ class Backup:
     @property
     def utc(self) -> str:
         """When it was made, for people."""
-        made = datetime.fromtimestamp(self.manifest.time, UTC)
-        return made.strftime("%Y-%m-%d %H:%M:%S UTC")
+        return moment(self.manifest.time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,8 @@ class Backups:
         BackupNotFound
         DamagedBackup
             One that is newer cannot be understood: whether an older one will do is not ours to say.
+        OtherDatabase
+            They are of several databases, as when somebody put folders together.
         """
         found = [one for one in self.found if until is None or one.manifest.time <= until]
         last = found[-1].name if found else ""
@@ -105,6 +111,17 @@ class Backups:
             if name > last and (latest is None or name <= latest):
                 older = f"; the newest sound one is {last}" if last else ""
                 raise DamagedBackup(f"{text}{older}")
+        databases = {
+            one.manifest.database: one for one in found if one.manifest.database is not None
+        }
+        if len(databases) > 1:
+            words = " and ".join(
+                f"{one.manifest.database_text} ({one.name})" for one in databases.values()
+            )
+            raise OtherDatabase(
+                f"the backups are of several databases, of {words}: name one, as `dqm backup list` "
+                "shows them, and give each database a folder of its own"
+            )
         if found:
             return found[-1]
         if until is None or not self.found:
