@@ -122,6 +122,14 @@ def create(
         f"{len(manifest.blobs)} blobs, in {manifest.seconds:.1f} s"
     )
     click.echo(f"{text}; last transaction {manifest.tid}")
+    last = place.read().found[-1]
+    if last.age > made.age:
+        click.echo(
+            f"dqm: warning: {last.name} counts as newer (epoch {last.manifest.epoch}, transaction "
+            f"{last.manifest.tid}) than this backup (epoch {manifest.epoch}): {volume.root} is "
+            "that of a former primary or of a replica that lags, or was restored from elsewhere",
+            err=True,
+        )
     facts = {
         "bytes": manifest.bytes,
         "seconds": manifest.seconds,

@@ -21,6 +21,8 @@ _DIGEST = re.compile(rf"[0-9a-f]{{{2 * DIGEST_BYTES}}}")
 _ID = re.compile(r"[0-9a-f]{16}")
 _NAME = re.compile(r"[0-9TZ.\-]{1,40}")
 _LARGEST = 2**63
+_AFTER_EPOCHS = 2**31 - 1
+"""No epoch can follow this one; see `dqm_db.volume.fence`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,7 @@ class Manifest:
             "tid": _ID.fullmatch(self.tid) is not None,
             "follows": (self.follows is None) == (self.kind == "full")
             and (self.follows is None or _NAME.fullmatch(self.follows) is not None),
+            "epoch": self.epoch < _AFTER_EPOCHS,
             "sizes": all(type(size) is int and 0 <= size < _LARGEST for size in sizes),
             "begin": self.begin <= self.end and (self.kind == "incremental" or self.begin == 0),
             "compare_from": type(self.compare_from) is int

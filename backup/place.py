@@ -67,6 +67,15 @@ class Backup:
         return self.manifest.name
 
     @property
+    def age(self) -> tuple[int, str]:
+        """What later backups have more of, whatever their clocks said.
+
+        In an epoch, transactions only go on. What was written by a primary whose epoch was over,
+        or is lost since an earlier state was restored, can have later ones and is older still.
+        """
+        return self.manifest.epoch, self.manifest.tid
+
+    @property
     def utc(self) -> str:
         """When it was made, for people."""
         return moment(self.manifest.time)
@@ -270,8 +279,7 @@ class BackupPlace:
                 damaged[folder.name] = str(error)
             else:
                 found.append(backup)
-        # By what is in them: the clock may have been set back, transactions only go on.
-        found.sort(key=lambda one: (one.manifest.tid, one.manifest.time, one.name))
+        found.sort(key=lambda one: (*one.age, one.manifest.time, one.name))
         return Backups(tuple(found), damaged)
 
     def clear(self, *prefixes: str) -> None:

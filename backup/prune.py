@@ -60,7 +60,7 @@ def candidates(backups: Backups) -> list[Candidate]:
         Candidate(
             one.name,
             one.manifest.time,
-            one.manifest.tid,
+            one.age,
             one.manifest.follows,
             backups.is_usable(one),
             one.verification is not None and one.verification.ok,

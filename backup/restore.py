@@ -80,8 +80,12 @@ def _restore(
             _restore_data(chain, draft, progress)
             _restore_blobs(place, chain, draft, progress)
             _check(chain, draft)
+            # Else what comes after an old backup would seem older than those of a later epoch.
+            after = max(one.manifest.epoch for one in (*place.read().found, *chain))
             why = f"restored from the backup {backup.name} ({backup.utc})"
-            VolumeState(begin_epoch=RESTORED, at=time.time(), why=why).write(draft)
+            VolumeState(begin_epoch=RESTORED, after_epoch=after, at=time.time(), why=why).write(
+                draft
+            )
             sync_all(draft.root)
             # Data.fs comes last: without it there is nothing to serve.
             for path in (draft.state, draft.blob_dir, draft.data_file.parent):

@@ -54,8 +54,8 @@ class Candidate:
     name : str
     time : float
         Unix seconds.
-    tid : str
-        The last transaction in it.
+    age : tuple of int and str
+        Later backups have more: epoch, and the last transaction in it.
     follows : str or None
         The backup that it needs.
     is_sound : bool
@@ -66,7 +66,7 @@ class Candidate:
 
     name: str
     time: float
-    tid: str
+    age: tuple[int, str]
     follows: str | None
     is_sound: bool
     is_verified: bool = False
@@ -77,8 +77,8 @@ def kept(candidates: Sequence[Candidate], keep: Keep) -> set[str]:
 
     For each kind of period, the newest sound backup of each of the newest so many periods *that
     have one*: periods without backups do not count, so that nothing goes because none was made.
-    Beside these, whatever the rules say: the sound one with the latest transaction, of those that
-    were verified the one with the latest, and all that a kept one needs.
+    Beside these, whatever the rules say: the latest sound one by epoch and transaction, of those
+    that were verified the latest one, and all that a kept one needs.
 
     Damaged ones take no place of a sound one, but they are not worthless: one blob that every
     backup shares can make all of them damaged. Of a period that has no other, the newest stays as
@@ -92,7 +92,7 @@ def kept(candidates: Sequence[Candidate], keep: Keep) -> set[str]:
             chosen.update(_newest(some, letter)[:count])
     for some in (sound, [one for one in sound if one.is_verified]):
         if some:
-            chosen.add(max(some, key=lambda one: (one.tid, one.time)).name)
+            chosen.add(max(some, key=lambda one: (one.age, one.time)).name)
     needs = {one.name: one.follows for one in candidates}
     for name in list(chosen):
         while (follows := needs.get(name)) is not None and follows not in chosen:

@@ -77,6 +77,7 @@ def promote(data_dir: Path | None, old_primary_is_off: bool, feeds_at: str | Non
         role=PRIMARY,
         feeds_at=feeds_at or server.state.feeds_at or _text(server.feeds_at),
         begin_epoch=PROMOTED,
+        after_epoch=server.state.after_epoch,  # of a restored volume that never was a primary
         at=now,
         why=_decided("promote", OLD_PRIMARY_IS_OFF) if forced else _decided("promote"),
     )

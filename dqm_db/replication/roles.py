@@ -160,7 +160,7 @@ def _begin(
     reason = state.begin_epoch
     if reason is not None and (fence.at, fence.reason) != (float(state.at), reason):
         require_alone(answers)
-        epoch = max(fence.epoch, highest_epoch(answers)) + 1
+        epoch = max(fence.epoch, state.after_epoch, highest_epoch(answers)) + 1
         fence = _write(files, replace(_fence(state, reason), epoch=epoch))
     if reason is not None:
         _forget(volume, state)
@@ -188,4 +188,4 @@ def _write(files: Any, fence: Fence) -> Fence:
 def _forget(volume: Volume, done: VolumeState) -> None:
     """Take from ``volume.json`` what is *done*, unless something else was decided meanwhile."""
     if VolumeState.read(volume) == done:
-        replace(done, begin_epoch=None, demote=False).write(volume)
+        replace(done, begin_epoch=None, after_epoch=0, demote=False).write(volume)

@@ -22,12 +22,14 @@ PROMOTED = "promoted"
 RESTORED = "restored"
 
 _LONGEST = 65_536
+_LAST_EPOCH = 2**31 - 1  # the last one that `dqm_db.volume.fence` reads
 _LATEST = 2**36  # unix s; so that it is a date, and one of four digits
 _TYPES: dict[str, tuple[type, ...]] = {
     "role": (str, type(None)),
     "source": (str, type(None)),
     "feeds_at": (str, type(None)),
     "begin_epoch": (str, type(None)),
+    "after_epoch": (int,),
     "demote": (bool,),
     "set_aside": (bool,),
     "at": (float, int),
@@ -56,6 +58,8 @@ class VolumeState:
     begin_epoch : str or None
         Why a new epoch begins, :data:`PROMOTED` or :data:`RESTORED`: the server writes it into
         the database before it serves as primary, then forgets it here.
+    after_epoch : int
+        The epoch that begins is later than this one, which no other server may be there to tell.
     demote : bool
         The server ends its epoch in the database before it serves as replica, then forgets it
         here.
@@ -71,6 +75,7 @@ class VolumeState:
     source: str | None = None
     feeds_at: str | None = None
     begin_epoch: str | None = None
+    after_epoch: int = 0
     demote: bool = False
     set_aside: bool = False
     at: float = 0.0
@@ -148,6 +153,8 @@ def _checked(document: Any) -> dict[str, Any]:
             raise ValueError(f"{name} is {value!r}")
     if not 0 <= document.get("at", 0) < _LATEST:  # false for NaN, too
         raise ValueError(f"at is {document['at']!r}")
+    if not 0 <= document.get("after_epoch", 0) < _LAST_EPOCH:
+        raise ValueError(f"after_epoch is {document['after_epoch']!r}")
     if document.get("role") == REPLICA and not document.get("source"):
         raise ValueError("a replica without source")
     return document

@@ -36,7 +36,8 @@ def backups(draw: st.DrawFn) -> list[Candidate]:
         tid = (
             f"{draw(st.integers(0, 20)):016x}"  # also when the clock went back, or nothing changed
         )
-        made.append(Candidate(f"b{number}", time, tid, name, sound, verified))
+        age = (draw(st.integers(0, 2)), tid)
+        made.append(Candidate(f"b{number}", time, age, name, sound, verified))
     return draw(st.permutations(made))
 
 
@@ -58,7 +59,7 @@ def test_what_is_kept(found: list[Candidate], keep: Keep) -> None:
     # Never the last good ones, nor anything that a kept one needs.
     verified = [one for one in sound if one.is_verified]
     last = {
-        max(some, key=lambda one: (one.tid, one.time)).name for some in (sound, verified) if some
+        max(some, key=lambda one: (one.age, one.time)).name for some in (sound, verified) if some
     }
     assert last <= names
     for name in names:
@@ -97,7 +98,7 @@ def test_a_newer_backup_never_brings_an_older_period_back(
 ) -> None:
     before = kept(found, keep)
     newest = max((one.time for one in found), default=1.6e9) + later
-    after = kept([*found, Candidate("new", newest, "f" * 16, None, True)], keep)
+    after = kept([*found, Candidate("new", newest, (3, "f" * 16), None, True)], keep)
     assert "new" in after
     assert after - {"new"} <= before
 
@@ -114,11 +115,22 @@ def test_an_example() -> None:
     found = []
     for day in range(40):
         follows = None if day % 7 == 0 else f"day {day - 1}"
-        found.append(Candidate(f"day {day}", start + day * DAY, f"{day:016x}", follows, True))
+        found.append(Candidate(f"day {day}", start + day * DAY, (0, f"{day:016x}"), follows, True))
     names = kept(found, Keep.parse("3d,2w,1m"))
     # The last three days and the Sunday before, which is that of the week before and a full one.
     assert names == {f"day {day}" for day in (39, 38, 37, 36, 35)}
     assert kept(found, Keep.parse("1d,3w")) == {f"day {day}" for day in (39, 38, 37, 36, 35, 28)}
+
+
+def test_the_newest_is_that_of_the_latest_epoch() -> None:
+    """Whatever a primary wrote after its epoch."""
+    now = datetime(2026, 3, 1, tzinfo=UTC).timestamp()
+    found = [
+        Candidate("promoted", now, (1, "03" * 8), None, True),
+        Candidate("former", now + DAY, (0, "04" * 8), None, True),
+        Candidate("before", now - DAY, (0, "02" * 8), None, True),
+    ]
+    assert kept(found, Keep.parse("1d")) == {"promoted", "former"}
 
 
 @pytest.mark.parametrize(

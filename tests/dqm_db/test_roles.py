@@ -30,7 +30,7 @@ from dqm_db.volume.errors import DataInUse
 from dqm_db.volume.fence import DEMOTED, SERVING, Fence
 from dqm_db.volume.holder import is_held, server_of
 from dqm_db.volume.layout import Volume
-from dqm_db.volume.state import PRIMARY, PROMOTED, REPLICA, VolumeState
+from dqm_db.volume.state import PRIMARY, PROMOTED, REPLICA, RESTORED, VolumeState
 
 SOURCE = Address("10.8.0.1", 5000)
 
@@ -142,6 +142,18 @@ def test_an_epoch_begins_once_however_often_its_start_is_repeated(
     assert settle(files, volume, PROMOTE, is_primary=True) == fence  # killed before that
     assert settle(files, volume, replace(PROMOTE, at=7.0), is_primary=True).epoch == 2
     assert world == {}
+
+
+def test_an_epoch_is_later_than_those_that_only_a_backup_knows(
+    files: FileStorage, volume: Volume, world: dict[Address, ServerAnswer]
+) -> None:
+    restored = VolumeState(begin_epoch=RESTORED, after_epoch=6, at=5.0, why="restored")
+    assert settle(files, volume, restored, is_primary=True).epoch == 7
+    assert VolumeState.read(volume).after_epoch == 0
+    later = VolumeState(begin_epoch=RESTORED, after_epoch=2, at=6.0, why="restored")
+    assert settle(files, volume, later, is_primary=True).epoch == 8
+    world[TWO] = replica(11)
+    assert settle(files, volume, replace(later, at=7.0), is_primary=True).epoch == 12
 
 
 def test_an_epoch_ends_once(

@@ -28,7 +28,7 @@ def test_a_volume_without_state_is_an_ordinary_one(tmp_path: Path) -> None:
     [
         VolumeState(role=PRIMARY, feeds_at="h:1", begin_epoch=PROMOTED, at=12.5, why="dqm promote"),
         VolumeState(role=REPLICA, source="10.8.0.2:5000", demote=True, at=7.0, why="ünd"),
-        VolumeState(begin_epoch=RESTORED, set_aside=True, at=3.0),
+        VolumeState(begin_epoch=RESTORED, after_epoch=4, set_aside=True, at=3.0),
     ],
 )
 def test_what_is_written_is_read(tmp_path: Path, state: VolumeState) -> None:
@@ -59,6 +59,9 @@ def test_a_state_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         '{"role": "king"}',
         '{"role": "replica"}',
         '{"begin_epoch": "bored"}',
+        '{"after_epoch": -1}',
+        '{"after_epoch": true}',
+        '{"after_epoch": 2147483647}',
         '{"set_aside": 1}',
         '{"at": true}',
         '{"at": NaN}',
