@@ -8,44 +8,28 @@ record names none is loaded but those that this system stores.
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import ZODB
-from BTrees.IIBTree import IIBTree, IIBucket, IISet, IITreeSet
-from BTrees.IOBTree import IOBTree, IOBucket
-from BTrees.OOBTree import OOBTree, OOBucket
-from persistent import Persistent
-from persistent.mapping import PersistentMapping
-from ZODB.blob import Blob
+from BTrees.IOBTree import IOBTree
 from ZODB.Connection import Connection
 from ZODB.FileStorage import FileStorage
 from ZODB.FileStorage.FileStorage import FileStorageError
 from ZODB.interfaces import IStorage
 from ZODB.POSException import StateLoadError
 
-from dqm_db import model
 from dqm_db.catalogue import read_catalogue
 from dqm_db.content import Original, Provenance
 from dqm_db.errors import DamagedDatabase, DatabaseUnavailable, DQMError, ForeignDatabase
 from dqm_db.records import unpack_header
 from dqm_db.settings import DatabaseSettings, load
 from dqm_db.storage import Database, checked_root
+from dqm_db.stored_classes import stored_class
 from dqm_db.volume.layout import Volume
 
 SCHEME = "volume:"
-
-_STORED: dict[tuple[str, str], type] = {
-    (kind.__module__, kind.__name__): kind
-    for kind in (
-        *(kind for _, kind in inspect.getmembers(model, inspect.isclass)),
-        *(IIBTree, IIBucket, IISet, IITreeSet, IOBTree, IOBucket, OOBTree, OOBucket),
-        *(PersistentMapping, Blob),
-    )
-    if issubclass(kind, Persistent)
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +129,7 @@ class VolumeDatabase(Database):
             return self._db
 
     def _class_of(self, _connection: Connection, module: str, name: str) -> type:
-        found = _STORED.get((module, name))
+        found = stored_class(module, name)
         if found is None:
             raise ForeignDatabase(
                 f"{self.settings.db_url} holds a {module}.{name}, which this system never stores: "
