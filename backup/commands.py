@@ -206,12 +206,14 @@ def verify(place: BackupPlace, which: str | None, every: bool, work: Path | None
     Its Data.fs is put together in a temporary folder. All digests must be those of the backup; each
     current record must load, and all that it refers to must be there.
     """
+    from backup.place import VERIFYING
     from backup.progress import shown_progress
     from backup.verify import Verifier
 
     if every and which is not None:
         raise click.UsageError("give WHICH or --all, not both")
     started = time.time()
+    place.clear_unread(VERIFYING)
     try:
         with place.reading(), shown_progress() as progress:
             backups = place.read()
@@ -354,8 +356,9 @@ def _prune(place: BackupPlace, keep: Keep, *, dry_run: bool) -> None:
     pruned = prune_place(place, keep, dry_run=dry_run)
     for name in pruned.names:
         click.echo(f"{'would remove' if dry_run else 'removed'} {name}")
-    verb = "would free" if dry_run else "freed"
-    click.echo(f"{len(pruned.names)} backups, {verb} {pruned.freed / 1e6:.1f} MB")
+    verb = "would be " if dry_run else ""
+    backups = "1 backup" if len(pruned.names) == 1 else f"{len(pruned.names)} backups"
+    click.echo(f"{backups} {verb}removed, {pruned.freed / 1e6:.1f} MB {verb}freed")
     if pruned.blobs_left:
         click.echo(
             "dqm: warning: no blobs were removed, since nobody knows which ones a damaged backup "

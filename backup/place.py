@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,8 @@ from backup.errors import (
 )
 from backup.files import write_whole, writing
 from backup.manifest import FILE, Manifest, moment, name_of
+
+logger = logging.getLogger(__name__)
 
 VERIFIED = "verified.json"
 UNFINISHED = ".new-"
@@ -287,6 +290,21 @@ class BackupPlace:
         for prefix in prefixes:
             for path in self.root.glob(f"{prefix}*"):
                 shutil.rmtree(path)
+
+    def clear_unread(self, *prefixes: str) -> None:
+        """Remove what killed commands have left below *prefixes*, unless somebody else reads.
+
+        To be called without a lock. What cannot be removed stays: it takes room and does no harm.
+        """
+        if not any(path for prefix in prefixes for path in self.root.glob(f"{prefix}*")):
+            return  # so nobody who wants to read now is turned away
+        try:
+            with self._locked("reading.lock", fcntl.LOCK_EX):
+                self.clear(*prefixes)
+        except BackupsLocked:
+            logger.debug("%s: somebody reads, so nothing is cleared", self.root)
+        except (BackupUnwritable, OSError) as error:
+            logger.warning("%s: what was left there cannot be removed (%s)", self.root, error)
 
 
 def _opened_to_lock(path: Path) -> int:

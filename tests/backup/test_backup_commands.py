@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -228,11 +229,58 @@ def test_old_ones_go_with_keep(
     dqm("create", "--full")
     monkeypatch.setenv("DQM_BACKUP_KEEP", "1y")
     code, out, _ = dqm("prune", "--dry-run")
-    assert code == 0 and out == "0 backups, would free 0.0 MB\n"
+    assert code == 0 and out == "0 backups would be removed, 0.0 MB would be freed\n"
     first = place.read().newest().name
     code, out, _ = dqm("create", "--full")
-    assert code == 0 and f"removed {first}" in out
+    assert code == 0 and f"removed {first}" in out and "\n1 backup removed, " in out
     assert len(place.read().found) == 1
+    code, out, _ = dqm("prune")
+    assert code == 0 and out == "0 backups removed, 0.0 MB freed\n"
+
+
+def test_verifying_clears_what_a_killed_one_has_left(
+    dqm: Commands, volume: Volume, place: BackupPlace
+) -> None:
+    dqm("create")
+    left = place.root / ".verify-killed"
+
+    def leave() -> None:
+        left.mkdir()
+        (left / "Data.fs").write_bytes(b"half")
+
+    leave()
+    with place.reading():  # somebody else, whose folder it may be
+        assert dqm("verify")[0] == 0
+        assert left.exists()
+    with place.making():  # a backup under way has no such folder
+        assert dqm("verify")[0] == 0
+    assert not left.exists()
+    leave()
+    with place.removing():
+        assert dqm("verify")[0] == 75
+        assert left.exists()
+
+
+def test_what_cannot_be_cleared_is_in_nobodys_way(
+    dqm: Commands,
+    volume: Volume,
+    place: BackupPlace,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As when it is of another user."""
+    dqm("create")
+    (place.root / ".verify-root").mkdir()
+    real = shutil.rmtree
+
+    def refused(path: Path, *arguments: object, **named: object) -> None:
+        if path.name == ".verify-root":
+            raise PermissionError(13, "Permission denied", str(path))
+        real(path, *arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(shutil, "rmtree", refused)
+    assert dqm("verify")[0] == 0
+    assert "Permission denied" in caplog.text
 
 
 def test_a_repair_says_what_it_cut(dqm: Commands, volume: Volume) -> None:
