@@ -17,7 +17,6 @@ from backup.pool import Key
 from backup.reading import DataFile, Transaction
 from dqm_db.stored_classes import stored_class
 from dqm_db.volume.errors import DamagedData
-from dqm_db.volume.stored_classes import stored_class
 from dqm_db.volume.transactions import NO_TRANSACTION, START
 
 MOST_FAULTS = 20

@@ -24,8 +24,8 @@ import ZODB
 from ZODB.POSException import POSKeyError, StateLoadError
 from ZODB.utils import load_current, z64
 
+from dqm_db.stored_classes import stored_class
 from dqm_db.volume.errors import DamagedFence
-from dqm_db.volume.stored_classes import stored_class
 
 FENCE_KEY = "nectarcam-dqm-fence"
 SERVING = "serving"
