@@ -1,0 +1,73 @@
+"""The units that are shipped for plain hosts, as systemd's own tools judge them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from grid_servers import program
+from schedules import SHIPPED, require_accepted_units, unit
+
+pytestmark = pytest.mark.system
+
+KINDS = ("service", "socket", "timer", "path")
+UNITS = sorted(path.name for kind in KINDS for path in SHIPPED.glob(f"*.{kind}"))
+SERVICES = [name for name in UNITS if name.endswith(".service")]
+LONG_RUNNING = ["dqm-dashboard.service", "dqm-primary.service", "dqm-replica.service",
+                "dqm-zeo@.service"]  # fmt: skip
+EXPOSURE = 3.0
+"""What a service may have at most, of 10."""
+
+
+def test_systemd_accepts_all_units(tmp_path: Path) -> None:
+    assert set(LONG_RUNNING) < set(UNITS)
+    require_accepted_units(UNITS, tmp_path)
+
+
+def exposure(path: Path) -> float:
+    """How much the service at *path* could do besides its work, by systemd's table."""
+    done = subprocess.run(
+        [program("systemd-analyze", "systemd"), "security", "--offline=true", "--no-pager", path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"Overall exposure level for .*: ([\d.]+)", done.stdout)
+    assert found is not None, done.stdout + done.stderr
+    return float(found[1])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_services_may_do_little_else(name: str) -> None:
+    assert exposure(SHIPPED / name) <= EXPOSURE
+
+
+def test_exposure_is_measured(tmp_path: Path) -> None:
+    """The same service without what protects the host from it."""
+    bare = tmp_path / "dqm-bare.service"
+    bare.write_text("[Service]\nExecStart=/bin/true\nUser=nobody\n")
+    assert exposure(bare) > EXPOSURE
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_services_use_the_settings_of_the_host(name: str) -> None:
+    keys = unit(name)
+    commands = [value for key, value in keys if key == "ExecStart"]
+    if any("/dqm" in command for command in commands):
+        assert ("EnvironmentFile", "/etc/nectarcam-dqm/dqm.env") in keys
+        assert ("User", "nectarcam") in keys
+    else:  # of the system, as root
+        assert dict(keys)["PrivateNetwork"] == "yes"
+
+
+@pytest.mark.parametrize("name", LONG_RUNNING)
+def test_what_the_admin_has_to_repair_is_not_tried_for_ever(name: str) -> None:
+    keys = dict(unit(name))
+    assert keys["Restart"] == "on-failure"
+    never = set(map(int, keys["RestartPreventExitStatus"].split()))
+    assert {2, 78} <= never and not never & {69, 70, 73, 74, 75}
+    tries, seconds = int(keys["StartLimitBurst"]), int(keys["RestartSec"])
+    minutes = int(keys["StartLimitIntervalSec"].removesuffix("min"))
+    assert tries * (seconds + 1) < minutes * 60, "the limit would never be reached"
