@@ -13,6 +13,8 @@ from pathlib import Path
 from tornado.web import HTTPError, RequestHandler
 
 FOLDER = Path(__file__).parent / "static"
+ASSETS = "assets"
+"""Their folder in addresses."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,11 @@ def addresses(suffix: str) -> dict[str, str]:
     }
 
 
+def caching(*, current: bool) -> str:
+    """``Cache-Control`` of a file for whoever asked for its *current* version, or another one."""
+    return "public, max-age=31536000, immutable" if current else "no-cache"
+
+
 class AssetHandler(RequestHandler):
     """Answers with a file from memory."""
 
@@ -60,8 +67,7 @@ class AssetHandler(RequestHandler):
         kind, _ = mimetypes.guess_type(name)
         self.set_header("Content-Type", kind or "application/octet-stream")
         this = self.get_query_argument("v", "") == asset.version
-        keep = "public, max-age=31536000, immutable" if this else "no-cache"
-        self.set_header("Cache-Control", keep)
+        self.set_header("Cache-Control", caching(current=this))
         self.write(asset.content)
 
     head = get

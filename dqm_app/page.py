@@ -9,9 +9,9 @@ from typing import Any
 from bokeh.document import Document
 from bokeh.server.views.static_handler import StaticHandler
 
-from dqm_app.assets import addresses
+from dqm_app.assets import ASSETS, addresses
+from dqm_app.inline_scripts import first_paint, import_map
 from dqm_app.process_parts import service_of
-from dqm_app.routes import ASSETS
 from dqm_app.session import Session
 from dqm_app.theme import themes
 from dqm_app.verdicts import words
@@ -81,6 +81,8 @@ def _variables(request: Any) -> dict[str, Any]:
         "root": root,
         "assets": f"{root}/{ASSETS}",
         "bokehjs": f"{root}/static/{StaticHandler.append_version(BOKEHJS)}",
+        "first_paint": first_paint(),
+        "import_map": import_map(f"{root}/{ASSETS}"),
         "scripts": addresses("js"),
         "scripts_later": SCRIPTS_ON_DEMAND | _of_other_views(request),
         "styles": addresses("css"),

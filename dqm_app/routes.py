@@ -11,15 +11,18 @@ from typing import TYPE_CHECKING
 import bokeh.server.urls
 from tornado.web import RequestHandler
 
-from dqm_app.assets import AssetHandler, assets
+from dqm_app.answers import BokehFileHandler, PageHandler
+from dqm_app.assets import ASSETS, AssetHandler, assets
 from dqm_app.health import HEALTH, METRICS, READY, HealthCheck, MetricsPage, ReadyCheck
 
 if TYPE_CHECKING:
     from bokeh.server.tornado import BokehTornado
+    from bokeh.server.urls import URLRoutes
 
 ENTRANCES = (r"/?", r"/bokeh_app/?")
 ALIVE = r"/alive"
-ASSETS = "assets"
+PAGE = r"/?"
+BOKEH_FILES = r"/static/(.*)"
 
 
 class Entrance(RequestHandler):
@@ -49,7 +52,7 @@ class Alive(RequestHandler):
 
 
 def add_routes() -> None:
-    """Put our routes before Bokeh's own; calling it again changes nothing."""
+    """Put our routes before or instead of Bokeh's own; calling it again changes nothing."""
     assets()  # read now, before the processes part
     patterns = bokeh.server.urls.toplevel_patterns
     known = {pattern[1] for pattern in patterns}
@@ -62,3 +65,15 @@ def add_routes() -> None:
         *((path, Entrance) for path in ENTRANCES),
     ]
     patterns[:0] = [route for route in ours if route[1] not in known]
+    _replace(patterns, BOKEH_FILES, BokehFileHandler)
+    _replace(bokeh.server.urls.per_app_patterns, PAGE, PageHandler)
+
+
+def _replace(patterns: URLRoutes, path: str, handler: type[RequestHandler]) -> None:
+    """Let *handler* answer where Bokeh's own did; it must be the only one there."""
+    (at,) = [
+        number
+        for number, pattern in enumerate(patterns)
+        if pattern[0] == path and issubclass(handler, pattern[1])
+    ]
+    patterns[at] = (path, handler)

@@ -1,0 +1,37 @@
+"""Bokeh's own answers, with what browsers and proxies have to know about them."""
+
+from __future__ import annotations
+
+from bokeh.server.views.doc_handler import DocHandler
+from bokeh.server.views.static_handler import StaticHandler
+
+from dqm_app.assets import ASSETS, caching
+from dqm_app.inline_scripts import content_security_policy
+
+
+class PageHandler(DocHandler):
+    """The page; it holds the token of one session, so that nothing on the way may keep it."""
+
+    def set_default_headers(self) -> None:
+        """What may run in the page, and who may see it."""
+        policy = content_security_policy(f"{self.application.prefix}/{ASSETS}")
+        self.set_header("Content-Security-Policy", policy)
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Referrer-Policy", "same-origin")
+        self.set_header("Cache-Control", "no-store")
+
+
+class BokehFileHandler(StaticHandler):
+    """A file of BokehJS; browsers keep it when they asked for the version that is here.
+
+    Tornado's own lets them keep whatever they get for a year: while one of two hosts has a newer
+    release, that would be the file of the other one.
+    """
+
+    def set_headers(self) -> None:
+        """Say for how long browsers may keep it, in place of Tornado's own headers."""
+        super().set_headers()
+        (asked,) = self.request.arguments.get("v", [b""])[-1:]
+        current = asked.decode("latin-1") == self._get_cached_version(str(self.absolute_path))
+        self.clear_header("Expires")
+        self.set_header("Cache-Control", caching(current=current))
