@@ -41,6 +41,8 @@ def chromium(program: str) -> Iterator[Browser]:
 class DashboardPage:
     """A page of the dashboard in a browser context of its own (cache and storage are empty).
 
+    With *trusting* it takes any certificate.
+
     Attributes
     ----------
     page
@@ -51,11 +53,18 @@ class DashboardPage:
     """
 
     def __init__(
-        self, browser: Browser, url: str, *, dark: bool = False, size: tuple[int, int] = (1280, 720)
+        self,
+        browser: Browser,
+        url: str,
+        *,
+        dark: bool = False,
+        size: tuple[int, int] = (1280, 720),
+        trusting: bool = False,
     ) -> None:
         self._context = browser.new_context(
             viewport={"width": size[0], "height": size[1]},
             color_scheme="dark" if dark else "light",
+            ignore_https_errors=trusting,
         )
         self.page = self._context.new_page()
         self.page.set_default_timeout(PATIENCE_MS)
