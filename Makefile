@@ -20,9 +20,12 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 # At runlevel 1 no package starts the server that it brings.
 APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
 
+# Where tests may mount and start what they like; elsewhere they are skipped, and say so.
+APART := $(if $(filter 0,$(shell id -u)),tests/deploy/apart)
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-grid lint format bench soak pictures lock browser servers clean distclean
+.PHONY: help run test test-grid test-deploy deployers lint format bench soak pictures lock browser servers clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,12 +35,16 @@ run: $(VENV)/.runs  ## the whole system on this machine with simulated runs; Ctr
 	@exec $(BIN)/dqm demo $(ARGS)
 
 test: browser servers lint  ## lint, then the whole suite
-	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not soak and not grid" $(ARGS)
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not soak and not grid and not deploy" $(ARGS)
 
 # One DIRAC for all its tests. With CI=true nothing of it is skipped.
 test-grid: $(VENV)/.develops  ## the tests on a real DIRAC, which is installed first (a minute, once)
 	@PYTHON=$(BIN)/python tests/grid/install_dirac.sh || [ "$$CI" != true ]
 	$(BIN)/pytest -m grid $(ARGS)
+
+# As root on Debian; what it starts has namespaces of its own. With CI=true nothing of it is skipped.
+test-deploy: browser deployers  ## the tests of deployment: machines booted, containers run
+	$(APART) $(BIN)/pytest -m deploy $(ARGS)
 
 lint: $(VENV)/.develops  ## ruff (rules and layout) and mypy
 	$(BIN)/ruff check
@@ -117,4 +124,18 @@ servers:
 		{ $(APT) update -qq && $(APT) install -qq -y --no-install-recommends \
 			nginx xrootd-server gcc libc6-dev openssl systemd >/dev/null; } || \
 		echo "make: they cannot be installed; their tests cannot run" >&2; \
+	fi
+
+# What boots machines, joins them and runs containers: as root on Debian, and where no init system
+# runs, which would start some of it for good.
+DEPLOYERS := buildah debootstrap iproute2 iptables netavark nftables nginx openssh-client podman runc \
+	slirp4netns systemd-container uidmap
+deployers:
+	@for program in buildah debootstrap ip iptables nft nginx ssh podman runc slirp4netns systemd-nspawn newuidmap; do \
+		command -v $$program >/dev/null || missing=yes; done; \
+	if [ "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+	[ ! -d /run/systemd/system ]; then \
+		echo "make: installing what the tests of deployment boot and run machines with"; \
+		{ $(APT) update -qq && $(APT) install -qq -y --no-install-recommends $(DEPLOYERS) >/dev/null; } || \
+		echo "make: it cannot be installed; these tests cannot run" >&2; \
 	fi

@@ -1,0 +1,82 @@
+"""Machines, networks, images and engines for the tests of deployment.
+
+They need root on Debian, the packages that `make test-deploy` installs, and namespaces of their
+own (``tests/deploy/apart``). Where one of these is missing the tests are skipped with the reason,
+and fail with CI=true.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.support import base_systems
+from tests.deploy.support.fleet import Fleet
+
+PROGRAMS = (
+    "buildah", "debootstrap", "ip", "iptables", "nft", "podman", "runc", "slirp4netns", "ssh",
+    "systemd-nspawn", "unshare",
+)  # fmt: skip
+NEEDED = "`make test-deploy`, as root on Debian, installs and does what is needed"
+FLEET = pytest.StashKey[Fleet]()
+_numbers = itertools.count(1)
+
+
+def what_is_missing() -> str | None:
+    """Why the tests of this folder cannot run here; None when they can."""
+    if os.geteuid() != 0:
+        return f"not root: {NEEDED}"
+    missing = [program for program in PROGRAMS if shutil.which(program) is None]
+    if missing:
+        return f"no {', '.join(missing)} here: {NEEDED}"
+    if not os.path.ismount("/run/netns") or not os.path.ismount("/mnt"):
+        return f"not in namespaces of its own (tests/deploy/apart): {NEEDED}"
+    return None
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Without its needs a test is skipped on a developer's machine and fails in CI."""
+    reason = what_is_missing() if item.get_closest_marker("deploy") else None
+    if reason is not None:
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """A failed test shows what its machines have to say."""
+    report = yield
+    fleet = item.session.stash.get(FLEET, None)
+    if report.failed and fleet is not None:
+        report.sections += fleet.complaints()
+    return report
+
+
+@pytest.fixture(scope="session")
+def base_root() -> Path:
+    """Root of a Debian 12 as its cloud images are; never changed."""
+    return base_systems.CLOUD.folder()
+
+
+@pytest.fixture(scope="session")
+def slim_root() -> Path:
+    """Root of a Debian 12 as the base of container images is; never changed."""
+    return base_systems.SLIM.folder()
+
+
+@pytest.fixture(scope="module")
+def fleet(request: pytest.FixtureRequest, base_root: Path) -> Iterator[Fleet]:
+    """A network and its machines, which are off and gone after the module's tests."""
+    folder = Path("/mnt") / f"fleet-{os.getpid()}-{next(_numbers)}"
+    folder.mkdir()
+    with Fleet(folder, base_root) as fleet:
+        request.session.stash[FLEET] = fleet
+        yield fleet
+    del request.session.stash[FLEET]
+    shutil.rmtree(folder)
