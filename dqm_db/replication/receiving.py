@@ -48,6 +48,16 @@ class Receiver(ZEO.StorageServer.ZEOStorage):  # type: ignore[misc, unused-ignor
             raise self._failure
         return super().vote(tid)
 
+    def _store(self, oid: bytes, serial: bytes, data: bytes, blobfile: str | None = None) -> None:
+        """Store an object, or a blob, in the order of the client; ZEO calls this at the vote.
+
+        ZEO's client sends the object of a blob twice, alone and with the blob. Both records would
+        be stored, and zc.zrs would send the blob to each replica with either.
+        """
+        if blobfile is None and any(oid == blob[0] for blob in self.blob_log):
+            return  # it comes with its blob, after the objects
+        super()._store(oid, serial, data, blobfile)
+
     def notify_disconnected(self) -> None:
         """The client has gone; stock ZEO keeps the blob that it was sending."""
         self._forget_blob()
