@@ -21,6 +21,7 @@ part fails. The modules, from the outside in:
 ``zeo_server``       every change made inside ZEO and FileStorage, with its reason
 ``methods``          what our servers answer beside what ZEO's do
 ``receiving``        what they do with objects and blobs that clients send, also on a full disk
+``durable_blobs``    has these, and their names, on the disk before the transaction is
 ``serving_digests``  digests of what a server has, to be compared with another one's
 ``server_state``     what they tell of themselves to whoever asks
 ``versions``         the releases for which these changes were verified

@@ -152,6 +152,7 @@ class Replicated:
     def _prepare(files: Any) -> None:
         if not isinstance(files, FileStorage) or not files.blob_dir:
             raise ValueError("<replicated> needs a <filestorage> with a blob-dir in it")
+        from dqm_db.replication.durable_blobs import sync_blobs
         from dqm_db.replication.serving_pack import sync_packs
         from dqm_db.replication.zeo_server import leave_conflicts_to_clients
 
@@ -161,6 +162,7 @@ class Replicated:
         files._ltid = last_transaction(files._file, files._pos)
         leave_conflicts_to_clients(files)
         sync_packs(files)
+        sync_blobs(files)
         clear_temporary_files(Path(files.temporaryDirectory()))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from dqm_db.volume.layout import Volume, bytes_below
 from dqm_db.volume.maintenance import maintaining
+from dqm_db.volume.syncing import sync_file
 
 
 def pack_served(files: Any, pack: Callable[[], object]) -> dict[str, float]:
@@ -65,11 +65,7 @@ def sync_packs(files: Any) -> None:
             return None
         path = Path(f"{storage._file_name}.pack")
         try:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            sync_file(path)
         except BaseException:
             storage._commit_lock.release()  # which the packer has left to its caller
             path.unlink(missing_ok=True)

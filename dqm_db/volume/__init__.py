@@ -19,6 +19,7 @@ those of containers and of this system (`dqm_db.stored_classes`).
 ``maintenance``       the lock that keeps packing and backups apart
 ``unfinished_pack``   puts right what a pack leaves whose server was killed
 ``aside``             moves the files of a replica aside
+``syncing``           has files and folders on the disk before something is said to be stored
 ``holder``            which process serves a volume
 ``errors``            what is wrong with a volume
 ===================== ===========================================================================

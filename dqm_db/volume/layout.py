@@ -12,6 +12,7 @@ from pathlib import Path
 import zc.lockfile
 
 from dqm_db.volume.errors import DataInUse, DataUnwritable
+from dqm_db.volume.syncing import sync_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,10 @@ class Volume:
         """
         with self._writing():
             for directory in (self.root, self.data_file.parent):  # ZODB makes the blobs', mode 700
+                new = [path for path in (directory, *directory.parents) if not path.exists()]
                 directory.mkdir(parents=True, exist_ok=True)
+                for path in new:
+                    sync_folder(path.parent)
                 if not os.access(directory, os.W_OK | os.X_OK):
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
 

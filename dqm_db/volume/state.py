@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from dqm_db.volume.errors import DamagedVolumeState, DataUnwritable
 from dqm_db.volume.layout import Volume
+from dqm_db.volume.syncing import sync_folder
 
 PRIMARY = "primary"
 REPLICA = "replica"
@@ -128,11 +129,7 @@ class VolumeState:
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
-            directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            sync_folder(path.parent)
         except OSError as error:
             raise DataUnwritable(
                 f"cannot write {path} ({error.strerror}): make room, or the volume writable for "
