@@ -6,6 +6,7 @@ The folder of the CA, which stays on one machine:
     hosts/NAME/ca.pem           what is copied to the host NAME, as a whole:
     hosts/NAME/cert.pem         its certificate, for all its names and addresses, as server and as
     hosts/NAME/key.pem          client; and the private key of that
+    signed/NAME.pem             the last certificate for the host NAME that has made its key itself
 
 Keys are ECDSA P-256 in PKCS#8, readable by their owner only. The extensions are those that RFC 5280
 asks for and that OpenSSL insists on with ``X509_V_FLAG_X509_STRICT``.
@@ -13,13 +14,9 @@ asks for and that OpenSSL insists on with ``X509_V_FLAG_X509_STRICT``.
 
 from __future__ import annotations
 
-import contextlib
-import ipaddress
-import os
-import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -28,13 +25,24 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from dqm_db.certificate_files import (
+    AUTHORITY_CERTIFICATE,
+    HOST_CERTIFICATE,
+    CertificateExists,
+    key_bytes,
+    pem,
+    replace_folder,
+    write,
+    writing,
+)
+from dqm_db.certificate_names import alternative_name
 from dqm_db.certificates import KEY_FILE, Certificate, read_certificates
 from dqm_db.errors import ConfigurationError, DQMError
+from dqm_db.signing_requests import SigningRequest
 
-AUTHORITY_CERTIFICATE = "ca.pem"
 AUTHORITY_KEY = "ca.key"
 HOSTS = "hosts"
-HOST_CERTIFICATE = "cert.pem"
+SIGNED = "signed"
 
 AUTHORITY_DAYS = 3650
 HOST_DAYS = 730
@@ -46,23 +54,7 @@ HERE = ("localhost", "127.0.0.1", "::1")
 CLOCKS_DIFFER = timedelta(hours=1)
 """A new certificate is valid since that long, for hosts whose clock is behind."""
 
-_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?")
-_LONGEST_NAME = 253
 _LONGEST_COMMON_NAME = 64
-
-IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
-
-
-class CertificateExists(DQMError):
-    """A certificate or key would be overwritten."""
-
-    exit_code = 73
-
-
-class CertificateUnwritable(DQMError):
-    """A certificate or key cannot be written where it should be."""
-
-    exit_code = 73
 
 
 class NoAuthority(DQMError):
@@ -110,10 +102,10 @@ class Authority:
             )
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _sign_authority(subject, key, days)
-        with _writing(self.directory):
+        with writing(self.directory):
             self.directory.mkdir(parents=True, exist_ok=True)
-            _write(self.key_file, _key_bytes(key), 0o600)
-            _write(self.certificate_file, _pem(certificate), 0o644)
+            write(self.key_file, key_bytes(key), 0o600)
+            write(self.certificate_file, pem(certificate), 0o644)
         return Certificate.of(certificate, self.certificate_file)
 
     def renew(self, days: int) -> Certificate:
@@ -127,8 +119,8 @@ class Authority:
         """
         old, key = self._read()
         certificate = _sign_authority(old.subject, key, days)
-        with _writing(self.directory):
-            _write(self.certificate_file, _pem(certificate), 0o644)
+        with writing(self.directory):
+            write(self.certificate_file, pem(certificate), 0o644)
         return Certificate.of(certificate, self.certificate_file)
 
     def issue(self, names: Sequence[str], days: int, *, renew: bool = False) -> Certificate:
@@ -157,7 +149,7 @@ class Authority:
         """
         authority, authority_key = self._read()
         for name in names:
-            _alternative_name(name)
+            alternative_name(name)
         folder = self.directory / HOSTS / names[0].lower()
         if folder.exists() and not renew:
             raise CertificateExists(
@@ -168,18 +160,53 @@ class Authority:
             names = [names[0], *old.names]
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = _sign_host([*names, *HERE], key.public_key(), authority, authority_key, days)
-        with _writing(folder):
+        with writing(folder):
             folder.parent.mkdir(exist_ok=True)
             draft = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))  # mode 700
             try:
-                _write(draft / AUTHORITY_CERTIFICATE, _pem(authority), 0o644)
-                _write(draft / HOST_CERTIFICATE, _pem(certificate), 0o644)
-                _write(draft / KEY_FILE, _key_bytes(key), 0o600)
-                _replace_folder(folder, draft)
+                write(draft / AUTHORITY_CERTIFICATE, pem(authority), 0o644)
+                write(draft / HOST_CERTIFICATE, pem(certificate), 0o644)
+                write(draft / KEY_FILE, key_bytes(key), 0o600)
+                replace_folder(folder, draft)
             except BaseException:
                 shutil.rmtree(draft, ignore_errors=True)
                 raise
         return Certificate.of(certificate, folder / HOST_CERTIFICATE)
+
+    def sign(
+        self, request: SigningRequest, names: Sequence[str], days: int
+    ) -> tuple[bytes, Certificate]:
+        """Make the certificate that a host asks for which has made its key itself.
+
+        Parameters
+        ----------
+        request
+            What the host sent. Of that only key and names are taken.
+        names
+            Host names and addresses that it may have; when it asks for none, it gets them all.
+            Those of `HERE` are added.
+        days
+            For which it is valid, but not longer than the CA.
+
+        Returns
+        -------
+        bytes, Certificate
+            What goes back to the host: the certificate and that of the CA (PEM). And what it says.
+
+        Raises
+        ------
+        NoAuthority, ConfigurationError, CertificateUnwritable
+        RequestRefused
+            The host asks for other names.
+        """
+        authority, authority_key = self._read()
+        granted = [*request.granted(names, HERE), *HERE]
+        certificate = _sign_host(granted, request.key, authority, authority_key, days)
+        kept = self.directory / SIGNED / f"{names[0].lower()}.pem"
+        with writing(kept):
+            kept.parent.mkdir(exist_ok=True)
+            write(kept, pem(certificate), 0o644)
+        return pem(certificate) + pem(authority), Certificate.of(certificate, kept)
 
     def _read(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
         if not self.certificate_file.exists():
@@ -241,7 +268,7 @@ def _sign_host(
             f"the CA has expired on {authority.not_valid_after_utc:%Y-%m-%d}: renew it with "
             "`dqm certs ca --renew`"
         )
-    valid_for = list(dict.fromkeys(map(_alternative_name, names)))
+    valid_for = list(dict.fromkeys(map(alternative_name, names)))
     usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
     identifier = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return (
@@ -291,87 +318,3 @@ def _subject(name: str) -> x509.Name:
             x509.NameAttribute(NameOID.COMMON_NAME, name.strip()[:_LONGEST_COMMON_NAME]),
         ]
     )
-
-
-def _alternative_name(name: str) -> x509.GeneralName:
-    """A host name or an IP address as certificates have it.
-
-    Raises
-    ------
-    ConfigurationError
-        *name* is neither.
-    """
-    with contextlib.suppress(ValueError):  # not an address, but maybe a name
-        return x509.IPAddress(_address(name))
-    lower = name.lower()
-    labels = lower.split(".")
-    if (
-        len(lower) > _LONGEST_NAME
-        or not all(map(_LABEL.fullmatch, labels))
-        or labels[-1].isdigit()  # 10.0.0.256
-    ):
-        raise ConfigurationError(
-            f"{name!r} is neither a host name nor an IP address; names have letters, digits, "
-            "hyphens and dots (international ones begin with xn--)"
-        )
-    return x509.DNSName(lower)
-
-
-def _address(text: str) -> IPAddress:
-    address = ipaddress.ip_address(text)
-    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
-        raise ValueError(text)
-    return address
-
-
-def _pem(certificate: x509.Certificate) -> bytes:
-    return certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _key_bytes(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise CertificateUnwritable(
-            f"cannot write {error.filename or path} ({error.strerror})"
-        ) from error
-
-
-def _write(path: Path, data: bytes, mode: int) -> None:
-    """Put *data* into *path*, whole or not at all, and never readable by more than *mode* says."""
-    descriptor, draft = tempfile.mkstemp(prefix=".new-", dir=path.parent)  # mode 600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fchmod(file.fileno(), mode)
-            os.fsync(file.fileno())
-        Path(draft).replace(path)
-    except BaseException:
-        Path(draft).unlink(missing_ok=True)
-        raise
-
-
-def _replace_folder(folder: Path, draft: Path) -> None:
-    """Let *draft* become *folder*, so that no certificate is ever beside the key of another."""
-    if not folder.exists():
-        draft.rename(folder)
-        return
-    old = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
-    folder.rename(old / folder.name)
-    try:
-        draft.rename(folder)
-    except OSError:
-        (old / folder.name).rename(folder)
-        raise
-    finally:
-        shutil.rmtree(old)

@@ -18,8 +18,9 @@ from cryptography.x509.verification import PolicyBuilder, Store
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dqm_db.authority import Authority, CertificateExists, CertificateUnwritable, NoAuthority
+from dqm_db.authority import Authority, NoAuthority
 from dqm_db.certificate_commands import CertificateExpires, certs
+from dqm_db.certificate_files import CertificateExists, CertificateUnwritable
 from dqm_db.certificates import certificate_expiry, found_certificates, read_certificates
 from dqm_db.errors import ConfigurationError
 
