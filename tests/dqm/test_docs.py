@@ -24,7 +24,20 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 PAGES += sorted((ROOT / "docs").rglob("*.md"))
 SETTINGS_PAGE = (ROOT / "docs" / "settings.md").read_text()
-SYSTEM_COMMANDS = {"cmp", "cp", "export", "git", "install", "make", "mkdir", "rm", "systemctl"}
+SITE = ROOT / "docker" / "nginx"
+SITE_VALUES = set(re.findall(r"^(DQM_WEB_\w+)=", (SITE / "site.env").read_text(), re.MULTILINE))
+SYSTEM_COMMANDS = {
+    "apt-get",
+    "cmp",
+    "cp",
+    "export",
+    "git",
+    "install",
+    "make",
+    "mkdir",
+    "rm",
+    "systemctl",
+}
 
 
 def settings() -> Iterator[tuple[str, FieldInfo]]:
@@ -69,7 +82,15 @@ def test_no_setting_is_documented_that_does_not_exist() -> None:
     assert known == known_variables()
     for page in PAGES:
         mentioned = set(re.findall(r"\bDQM_[A-Z_]*[A-Z]\b(?!\*)", page.read_text()))
-        assert mentioned <= known, page
+        assert mentioned <= known | SITE_VALUES, page
+
+
+def test_every_value_of_the_site_is_documented() -> None:
+    page = (ROOT / "docs" / "nginx.md").read_text()
+    rows = re.findall(r"^\| (`DQM_WEB_.*?) \|", page, re.MULTILINE)
+    assert set(re.findall(r"\w+", " ".join(rows))) == SITE_VALUES
+    template = (SITE / "dqm.conf.template").read_text()
+    assert set(re.findall(r"\$\{(DQM_WEB_\w+)\}", template)) == SITE_VALUES
 
 
 def anchors(page: Path) -> set[str]:

@@ -202,7 +202,7 @@ def filled_in(home: Path, values: Mapping[str, str]) -> str:
     settings.write_text((SITE / "site.env").read_text("utf-8") + given)
     program("envsubst", "gettext-base")
     document = (ROOT / "docs" / "nginx.md").read_text("utf-8")
-    (command,) = re.findall(r"^(set -a.*?) > /etc/nginx/conf\.d/dqm\.conf$", document, re.M | re.S)
+    (command,) = re.findall(r"^(\(.*?\)) > /etc/nginx/conf\.d/dqm\.conf$", document, re.M | re.S)
     here = command.replace("/etc/nectarcam-dqm/web/site.env", str(settings)).replace(
         "/opt/nectarcam-dqm/share/nectarcam-dqm/nginx", str(SITE)
     )
