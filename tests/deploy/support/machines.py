@@ -137,6 +137,7 @@ class Machine:
             "--bind=/dev/fuse", "--bind=/dev/net/tun",
             "--bind=/proc:/run/unmasked/proc", "--bind=/sys:/run/unmasked/sys",
             "--system-call-filter=add_key keyctl bpf",
+            "--capability=CAP_NET_ADMIN",  # it has a firewall of its own
             *binds, "--boot", "systemd.show_status=0",
         ]  # fmt: skip
         group = f"dqm-deploy-{os.getpid()}-{self.host.namespace.name}"
