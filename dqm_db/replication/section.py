@@ -153,7 +153,7 @@ class Replicated:
         if not isinstance(files, FileStorage) or not files.blob_dir:
             raise ValueError("<replicated> needs a <filestorage> with a blob-dir in it")
         from dqm_db.replication.durable_blobs import sync_blobs
-        from dqm_db.replication.serving_pack import sync_packs
+        from dqm_db.replication.serving_pack import ServedPacks
         from dqm_db.replication.zeo_server import leave_conflicts_to_clients
 
         # After a crash between vote and finish, FileStorage cuts the unfinished transaction off but
@@ -161,7 +161,7 @@ class Replicated:
         # tid never gets the transaction itself: it would be lost for good, without a word.
         files._ltid = last_transaction(files._file, files._pos)
         leave_conflicts_to_clients(files)
-        sync_packs(files)
+        ServedPacks(files)
         sync_blobs(files)
         clear_temporary_files(Path(files.temporaryDirectory()))
 
