@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dqm_db.volume.errors import DataUnwritable
-from dqm_db.volume.layout import Volume
+from dqm_db.volume.layout import LOOKED_AT_FOR, Volume
 from dqm_db.volume.state import VolumeState
 
 logger = logging.getLogger(__name__)
@@ -17,8 +17,11 @@ PREFIX = "aside-"
 
 
 def aside_directory(volume: Volume, at: float) -> Path:
-    """Where the files go that were decided to be set aside at *at* (Unix seconds)."""
-    return volume.root / time.strftime(f"{PREFIX}%Y%m%dT%H%M%SZ", time.gmtime(at))
+    """Where the files go that were decided to be set aside at *at* (Unix seconds).
+
+    To the microsecond, so that files of two decisions never get into the same folder.
+    """
+    return volume.root / f"{PREFIX}{datetime.fromtimestamp(at, UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
 def aside_directories(volume: Volume) -> list[Path]:
@@ -44,7 +47,7 @@ def set_aside(volume: Volume, state: VolumeState) -> VolumeState:
     aside = aside_directory(volume, state.at)
     try:
         if volume.data_file.parent.exists():
-            with volume.locked():
+            with volume.locked(wait=LOOKED_AT_FOR):
                 _move(volume, aside)
         else:
             _move(volume, aside)

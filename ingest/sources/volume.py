@@ -1,8 +1,8 @@
 """The volume of another server, as a folder of the original files of its runs.
 
-``volume:/srv/dqm/aside-20260501T120000Z``: what ``dqm resync`` has set aside, a restored backup, or
-any other volume, read from its files; no server is needed. So the runs that only a former primary
-had come back as they first came: from their original files.
+``volume:/srv/dqm/aside-20260501T120000.250000Z``: what ``dqm resync`` has set aside, a restored
+backup, or any other volume, read from its files; no server is needed. So the runs that only a
+former primary had come back as they first came: from their original files.
 """
 
 from __future__ import annotations

@@ -322,7 +322,7 @@ def test_what_was_cut_short_is_finished_by_the_next_start(
     VolumeState(role=REPLICA, source=source(two), set_aside=True, at=0.0, why="test").write(
         Volume(one.data_dir)
     )
-    aside = one.data_dir / "aside-19700101T000000Z"
+    aside = one.data_dir / "aside-19700101T000000.000000Z"
     aside.mkdir()
     (one.data_dir / "filestorage").rename(aside / "filestorage")
     one.start()
