@@ -10,7 +10,7 @@ from dqm_db.replication.addresses import Address
 from dqm_db.settings import ServerSettings
 from dqm_db.tls import TLSFiles
 from dqm_db.volume.errors import DataUnwritable
-from dqm_db.volume.layout import Volume
+from dqm_db.volume.layout import LOOKED_AT_FOR, Volume
 
 REPLICATION_ADDRESS = "127.0.0.1:5000"
 """Where replicas connect to a primary that is not told otherwise."""
@@ -146,7 +146,7 @@ def write_configuration(settings: ServerSettings, text: str) -> Path:
     """
     volume = Volume(settings.data_dir)
     volume.create()
-    with volume.locked():  # ours will take the lock again
+    with volume.locked(wait=LOOKED_AT_FOR):  # ours will take the lock again
         draft = volume.configuration.with_suffix(".conf.new")
         try:
             draft.write_text(text, encoding="utf-8")

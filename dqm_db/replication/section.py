@@ -19,7 +19,7 @@ from dqm_db.replication.roles import require_agreement, settle_epoch
 from dqm_db.replication.versions import require_verified
 from dqm_db.settings import ServerSettings, load
 from dqm_db.tls import TLSFiles
-from dqm_db.volume.layout import Volume
+from dqm_db.volume.layout import LOOKED_AT_FOR, Volume, when_unlocked
 from dqm_db.volume.state import PRIMARY, REPLICA, VolumeState
 from dqm_db.volume.transactions import last_transaction
 from dqm_db.volume.unfinished_pack import finish_pack, undo_unfinished_pack
@@ -136,10 +136,11 @@ class Replicated:
         config = getattr(self.file_storage, "config", None)
         path, blobs = getattr(config, "path", None), getattr(config, "blob_dir", None)
         if path is None or blobs is None or not Path(path).parent.is_dir():
-            return self.file_storage.open()
-        with contextlib.closing(zc.lockfile.LockFile(f"{path}.lock")):  # it takes it again
+            return when_unlocked(self.file_storage.open, wait=LOOKED_AT_FOR)
+        lock = when_unlocked(lambda: zc.lockfile.LockFile(f"{path}.lock"), wait=LOOKED_AT_FOR)
+        with contextlib.closing(lock):  # it takes it again
             is_left = undo_unfinished_pack(Path(path), Path(blobs))
-        files = self.file_storage.open()
+        files = when_unlocked(self.file_storage.open, wait=LOOKED_AT_FOR)
         if is_left:
             try:
                 finish_pack(files, Path(path))

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import zc.lockfile
 
 from dqm_db.volume.errors import DataInUse, DataUnwritable
 from dqm_db.volume.syncing import sync_folder
+
+logger = logging.getLogger(__name__)
+
+LOOKED_AT_FOR = 5.0
+"""Seconds for which a server that starts waits for the lock: a command may just look at it.
+
+Whether a server has the lock can only be told by taking it, for an instant, or for as long as
+reading the last transaction takes.
+"""
+
+_TRIED_EVERY = 0.05
+
+Taken = TypeVar("Taken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +94,13 @@ class Volume:
                     raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(directory))
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, wait: float = 0.0) -> Iterator[None]:
         """Hold the lock that the FileStorage of a running server holds.
+
+        Parameters
+        ----------
+        wait
+            Seconds to wait for whoever holds it.
 
         Raises
         ------
@@ -90,7 +111,9 @@ class Volume:
         """
         with self._writing():
             try:
-                lock = zc.lockfile.LockFile(f"{self.data_file}.lock")
+                lock = when_unlocked(
+                    lambda: zc.lockfile.LockFile(f"{self.data_file}.lock"), wait=wait
+                )
             except zc.lockfile.LockError as error:
                 raise DataInUse.of(error) from error
         with contextlib.closing(lock):
@@ -105,6 +128,35 @@ class Volume:
                 f"cannot use {error.filename or self.root} ({error.strerror}): "
                 "choose another --data-dir (DQM_DATA_DIR), or make it writable for this user"
             ) from error
+
+
+def when_unlocked(take: Callable[[], Taken], *, wait: float) -> Taken:
+    """What *take* gives, once it can have the lock of a FileStorage.
+
+    Parameters
+    ----------
+    take
+        Takes the lock; raises `zc.lockfile.LockError` while somebody else holds it.
+    wait
+        Seconds to wait for whoever holds it; a server that starts waits for `LOOKED_AT_FOR`.
+
+    Raises
+    ------
+    zc.lockfile.LockError
+        Somebody holds it for longer.
+    """
+    began = time.monotonic()
+    said = wait == 0
+    while True:
+        try:
+            return take()
+        except zc.lockfile.LockError as error:
+            if time.monotonic() >= began + wait:
+                raise
+            if not said:
+                logger.warning("waiting up to %g s for whoever has the lock (%s)", wait, error)
+                said = True
+            time.sleep(_TRIED_EVERY)
 
 
 def bytes_below(directory: Path) -> int:

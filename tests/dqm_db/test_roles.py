@@ -12,6 +12,7 @@ import pytest
 from server_told import ONE, TWO, answer, primary, replica
 from ZODB.FileStorage import FileStorage
 
+import dqm_db.volume.aside
 from dqm_db.replication import roles
 from dqm_db.replication.addresses import Address
 from dqm_db.replication.errors import Fenced, RoleContradiction, RoleRefused
@@ -348,7 +349,10 @@ def test_files_are_set_aside_and_a_start_that_was_cut_short_is_finished(volume: 
     assert set_aside(volume, left) == left
 
 
-def test_files_in_use_are_not_set_aside(volume: Volume, files: FileStorage) -> None:
+def test_files_in_use_are_not_set_aside(
+    volume: Volume, files: FileStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dqm_db.volume.aside, "LOOKED_AT_FOR", 0.0)
     with pytest.raises(DataInUse):
         set_aside(volume, VolumeState(set_aside=True))
     assert not aside_directories(volume)

@@ -15,6 +15,9 @@ from processes import COMMANDS, LOOPBACK, DatabaseServer, eventually
 from ZODB.blob import Blob
 from ZODB.FileStorage import FileIterator
 
+from dqm_db.volume.holder import is_held
+from dqm_db.volume.layout import Volume
+
 pytestmark = pytest.mark.system
 
 NAMES = ("primary", "replica", "tail")
@@ -52,6 +55,21 @@ def last_transaction_at(server: DatabaseServer) -> tuple[int, int]:
     """Where the last transaction begins and ends in ``Data.fs``."""
     begin = [found._tpos for found in FileIterator(str(server.data_file))][-1]
     return begin, server.data_file.stat().st_size
+
+
+@pytest.mark.parametrize("stock", [False, True], ids=["dqm", "runzeo"])
+def test_a_start_while_a_command_looks_at_the_lock(
+    database_server: Callable[..., DatabaseServer], stock: bool
+) -> None:
+    """It can only tell by taking it whether a server has it."""
+    server = database_server("primary", stock=stock)
+    volume = Volume(server.data_dir)
+    volume.create()
+    with volume.locked():
+        server.start(wait=False)
+        server.wait_for_log("waiting up to 5 s for whoever has the lock")
+    eventually(server._answers, "it serves")
+    assert is_held(volume)
 
 
 def test_any_order(fleet: Fleet) -> None:
