@@ -16,7 +16,10 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.support import base_systems
+from tests.deploy.support.docker_programs import docker_programs
+from tests.deploy.support.engines import SLIM_IMAGE, DockerEngine, Podman
 from tests.deploy.support.fleet import Fleet
+from tests.deploy.support.networks import Network
 
 PROGRAMS = (
     "buildah", "debootstrap", "ip", "iptables", "nft", "podman", "runc", "slirp4netns", "ssh",
@@ -80,3 +83,29 @@ def fleet(request: pytest.FixtureRequest, base_root: Path) -> Iterator[Fleet]:
         yield fleet
     del request.session.stash[FLEET]
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def yard() -> Iterator[Network]:
+    """The network of hosts that run containers."""
+    folder = Path("/mnt") / f"yard-{os.getpid()}"
+    folder.mkdir()
+    with Network(folder) as network:
+        yield network
+
+
+@pytest.fixture(scope="session")
+def podman(yard: Network, slim_root: Path) -> Iterator[Podman]:
+    """podman and buildah, which know the base of images."""
+    podman = Podman(Path("/mnt") / f"podman-{os.getpid()}", yard.host("podman", way_out=True))
+    podman.import_root(slim_root, SLIM_IMAGE)
+    yield podman
+    podman.close()
+
+
+@pytest.fixture(scope="session")
+def docker_engine(yard: Network) -> Iterator[DockerEngine]:
+    """Docker and Compose; no image is loaded yet."""
+    folder = Path("/mnt") / f"docker-{os.getpid()}"
+    with DockerEngine(folder, yard.host("docker", way_out=True), docker_programs()) as engine:
+        yield engine

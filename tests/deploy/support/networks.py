@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -151,12 +151,15 @@ def run(
     check: bool = True,
     patience: float = 60,
     input: str | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run *command*; with *check* a failure says what it printed."""
     given = {"input": input} if input is not None else {"stdin": subprocess.DEVNULL}
     done: subprocess.CompletedProcess[str] = subprocess.run(
-        list(map(str, command)), capture_output=True, text=True, timeout=patience, **given
-    )
+        list(map(str, command)),
+        capture_output=True, text=True, timeout=patience, env=env, cwd=cwd, **given,
+    )  # fmt: skip
     if check:
         assert done.returncode == 0, (
             f"{' '.join(map(str, command))} ended with {done.returncode}:\n"
