@@ -20,12 +20,16 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 \
 # At runlevel 1 no package starts the server that it brings.
 APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
 
+# Where a release is made, of these folders.
+RELEASE ?= dist/release
+RELEASED := backup dqm dqm_app dqm_db ingest cloud-init docker systemd
+
 # Where tests may mount and start what they like; elsewhere they are skipped, and say so.
 APART := $(if $(filter 0,$(shell id -u)),tests/deploy/apart)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-grid test-deploy deployers lint format bench soak pictures lock browser servers clean distclean
+.PHONY: help run test test-grid test-deploy deployers lint format bench soak pictures lock release browser servers clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +74,16 @@ lock: $(VENV)/.develops  ## pin the dependencies again; newest releases with ARG
 		--extra http --extra webdav --extra xrootd pyproject.toml
 	$(COMPILE) $(ARGS) --output-file requirements-dev.lock --extra grid --extra dev \
 		--constraints requirements.lock pyproject.toml
+
+# Built from a copy, so that nothing of an earlier build gets in; the same commit gives the same wheel.
+release: $(VENV)/.runs  ## what a host installs, in dist/release: the wheel, what it needs, digests
+	@rm -rf $(RELEASE) && mkdir -p $(RELEASE)/.source
+	@cp -r pyproject.toml README.md LICENSE requirements.lock $(RELEASED) $(RELEASE)/.source
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 315532800) \
+		$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir $(RELEASE) $(RELEASE)/.source
+	@rm -r $(RELEASE)/.source
+	cp requirements.lock $(RELEASE)
+	cd $(RELEASE) && sha256sum -- * >SHA256SUMS
 
 clean:  ## remove what tests, tools and builds left behind
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
