@@ -33,10 +33,15 @@ SYSTEM_COMMANDS = {
     "export",
     "git",
     "install",
+    "loginctl",
     "make",
     "mkdir",
+    "podman",
     "rm",
+    "runuser",
     "systemctl",
+    "systemd-sysusers",
+    "systemd-tmpfiles",
 }
 
 
