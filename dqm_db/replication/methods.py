@@ -13,6 +13,7 @@ from dqm_db.replication.server_state import ServerState
 from dqm_db.replication.serving_digests import ServedDigests
 from dqm_db.replication.serving_pack import pack_served
 from dqm_db.replication.tls_acceptor import Acceptor
+from dqm_db.volume.digest_wire import MOST_OIDS
 
 STOCK_SERVER = ZEO.StorageServer.StorageServer
 
@@ -56,11 +57,11 @@ class ClientHandler(Receiver):
 
     def dqm_current(self, oids: list[bytes]) -> Any:
         """See `ServedDigests.current`."""
-        return self._in_thread("current", [_eight(oid) for oid in oids])
+        return self._in_thread("current", _oids(oids))
 
     def dqm_reachable(self, oids: list[bytes]) -> Any:
         """See `ServedDigests.reachable`."""
-        return self._in_thread("reachable", [_eight(oid) for oid in oids])
+        return self._in_thread("reachable", _oids(oids))
 
     def _in_thread(self, name: str, *args: Any) -> Any:
         thread = ZEO.StorageServer.SlowMethodThread(getattr(self._served, name), args)
@@ -111,6 +112,15 @@ def _eight(value: object) -> bytes:
     if not isinstance(value, bytes) or len(value) != 8:
         raise ValueError(f"{value!r:.40} is no id of 8 bytes")
     return value
+
+
+def _oids(value: object) -> list[bytes]:
+    """*value* if it can be ids of objects, not too many; ValueError for the client."""
+    if not isinstance(value, list | tuple):
+        raise ValueError(f"{type(value).__name__} where a list of ids is expected")
+    if len(value) > MOST_OIDS:
+        raise ValueError(f"{len(value)} ids at once: ask for at most {MOST_OIDS} each time")
+    return [_eight(oid) for oid in value]
 
 
 class StorageServer(STOCK_SERVER):  # type: ignore[misc, valid-type]

@@ -16,7 +16,7 @@ from dqm_db.replication.addresses import Address
 from dqm_db.settings import DatabaseSettings, SystemSettings, load
 from dqm_db.tls import client_context
 from dqm_db.verification.sides import before
-from dqm_db.volume.digest_wire import from_plain, of_bytes
+from dqm_db.volume.digest_wire import MOST_OIDS, from_plain, of_bytes
 from dqm_db.volume.digests import TransactionDigest
 from dqm_db.volume.errors import DamagedData
 from dqm_db.volume.transactions import NO_TRANSACTION
@@ -119,11 +119,14 @@ class ServerSide:
         return set(self._ids("dqm_reachable", oids))
 
     def _ids(self, method: str, oids: Sequence[bytes]) -> list[bytes]:
-        answer = self._call(method, list(oids))
-        try:
-            return [of_bytes(one) for one in answer]
-        except (TypeError, ValueError) as error:
-            raise self._misunderstood(error) from error
+        found: list[bytes] = []
+        for first in range(0, len(oids), MOST_OIDS):
+            answer = self._call(method, list(oids[first : first + MOST_OIDS]))
+            try:
+                found += [of_bytes(one) for one in answer]
+            except (TypeError, ValueError) as error:
+                raise self._misunderstood(error) from error
+        return found
 
     def _piece(self, after: bytes, detailed_until: bytes, size: int) -> _Piece:
         answer = self._call("dqm_digests", after, size, detailed_until)

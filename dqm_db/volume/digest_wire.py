@@ -7,6 +7,9 @@ from typing import Any
 from dqm_db.volume.digests import Detail, TransactionDigest
 from dqm_db.volume.record_digests import DIGEST_BYTES, RecordDigest
 
+MOST_OIDS = 100_000
+"""Ids of objects in one question to a server, about 1 MB."""
+
 
 def to_plain(found: TransactionDigest) -> list[Any]:
     """*found* as lists of bytes, numbers and text."""

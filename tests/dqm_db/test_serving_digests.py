@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,8 +14,11 @@ from ZODB.blob import Blob
 from ZODB.FileStorage import FileStorage
 
 from dqm_db.replication import serving_digests
+from dqm_db.replication.methods import ClientHandler
 from dqm_db.replication.serving_digests import ServedDigests
-from dqm_db.volume.digest_wire import from_plain
+from dqm_db.verification import servers
+from dqm_db.verification.servers import ServerSide
+from dqm_db.volume.digest_wire import MOST_OIDS, from_plain
 from dqm_db.volume.digests import TransactionDigest, read_digests
 from dqm_db.volume.layout import Volume
 from dqm_db.volume.transactions import NO_TRANSACTION
@@ -145,6 +149,34 @@ def test_bytes_that_follow(served: Served) -> None:
 def test_the_current_transaction_of_objects(served: Served) -> None:
     last = served.storage.lastTransaction()
     assert served.answers.current([bytes(8), b"\x01" * 8]) == [last, b""]
+
+
+def test_too_many_objects_are_refused() -> None:
+    handler = object.__new__(ClientHandler)
+    too_many = [bytes(8)] * (MOST_OIDS + 1)
+    for ask in (handler.dqm_current, handler.dqm_reachable):
+        with pytest.raises(ValueError, match=f"{MOST_OIDS + 1} ids .* at most {MOST_OIDS} each"):
+            ask(too_many)
+        with pytest.raises(ValueError, match="int where a list"):
+            ask(5)
+
+
+def test_clients_ask_for_many_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(servers, "MOST_OIDS", 3)
+    asked: list[list[bytes]] = []
+
+    def answer(_method: str, oids: list[bytes]) -> list[bytes]:
+        asked.append(oids)
+        return oids
+
+    side = object.__new__(ServerSide)
+    monkeypatch.setattr(ServerSide, "_storage", SimpleNamespace(_call=answer), raising=False)
+    side.name = "server"
+    oids = [bytes([number]) * 8 for number in range(7)]
+    assert side.current(oids) == oids
+    assert asked == [oids[:3], oids[3:6], oids[6:]]
+    assert side.reachable(oids) == set(oids)
+    assert side.current([]) == []
 
 
 def test_closing_does_not_wait_for_a_reader(served: Served) -> None:

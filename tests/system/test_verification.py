@@ -330,3 +330,14 @@ def test_nonsense_gets_an_error(shared: System, arguments: tuple[Any, ...]) -> N
         assert storage._call("dqm_bytes_after", bytes(8)) == size - 4
     finally:
         storage.close()
+
+
+def test_too_many_objects_at_once_get_an_error(shared: System) -> None:
+    storage = shared.primary.client()
+    try:
+        for method in ("dqm_current", "dqm_reachable"):
+            with pytest.raises((ValueError, ServerException), match="ask for at most"):
+                storage._call(method, [bytes(8)] * (MOST_OIDS + 1))
+            assert len(storage._call(method, [bytes(8)])) == 1
+    finally:
+        storage.close()
