@@ -26,6 +26,7 @@ from dqm_db.storage import open_database
 from dqm_db.verification import servers
 from dqm_db.verification.comparing import compare
 from dqm_db.verification.report import Report
+from dqm_db.volume.digest_wire import MOST_OIDS
 from dqm_db.writer import open_writer
 
 
