@@ -61,6 +61,10 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
         "dqm_db.certificate_commands:certs",
         "Make the certificates with which hosts recognise each other.",
     ),
+    "cloud-init": (
+        "dqm.cloud_init.commands:cloud_init",
+        "Write the user-data with which machines install themselves.",
+    ),
     "serve": ("dqm_app.commands:serve", "Serve the dashboard."),
     "simulate": ("dqm.simulation.commands:simulate", "Write results files of simulated runs."),
     "demo": ("dqm.demo.commands:demo", "Run everything on this machine with simulated runs."),
