@@ -37,7 +37,7 @@ LISTED = 256
 
 _STORAGE = "1"  # what ZEO calls the only storage of a server
 _OURS = "dqm"
-_ARE_YOU_OK = struct.pack(">I", 4) + b"ruok"
+ARE_YOU_OK = struct.pack(">I", 4) + b"ruok"
 _GREETING = re.compile(rb"[A-Z][0-9]{1,4}")
 _LONGEST_STATUS = 262_144
 _HIGHEST_EPOCH = 2**31 - 2  # so that the next one is one that `dqm_db.volume.fence` reads
@@ -156,10 +156,10 @@ async def ask_status(
             reader, writer = await asyncio.open_connection(host, port, ssl=tls)
             try:
                 if tls is None:
-                    writer.write(_ARE_YOU_OK)
+                    writer.write(ARE_YOU_OK)
                 await _greeting(reader)
                 if tls is not None:  # in TLS 1.3, a server that refuses us says so only now
-                    writer.write(_ARE_YOU_OK)
+                    writer.write(ARE_YOU_OK)
                 return read_answer(await _message(reader, _LONGEST_STATUS))
             finally:
                 writer.transport.abort()  # nothing is left to say, and closing could wait

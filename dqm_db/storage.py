@@ -47,7 +47,8 @@ from dqm_db.model import ROOT_KEY, SCHEMA, Root
 from dqm_db.reader import Snapshot
 from dqm_db.replication.addresses import Address
 from dqm_db.settings import DatabaseSettings, SystemSettings, load
-from dqm_db.tls import TLSFiles, client_context, fault_of_server, warn_about
+from dqm_db.tls import TLSFiles, client_context, warn_about
+from dqm_db.tls_fault import fault_of_server
 from dqm_db.urls import file_path, file_url, shown, zeo_addresses
 from dqm_db.volume.errors import MaintenanceUnderWay
 from dqm_db.volume.fence import FENCE_KEY

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import socket
 import ssl
 import stat
 import time
@@ -281,51 +280,6 @@ def explained(error: BaseException | str) -> str:
 def is_hello(start: bytes) -> bool:
     """Whether these first bytes are those of a client that speaks TLS."""
     return start[:2] == _HELLO
-
-
-def fault_of_server(
-    host: str, port: int, context: ssl.SSLContext | None, patience: float
-) -> str | None:
-    """What is wrong with TLS between us and a server, as `explained`; None: nothing that shows.
-
-    ZEO's client only says that time is over. So this connects once more, to look.
-
-    Parameters
-    ----------
-    host, port
-        Where clients connect.
-    context
-        How we connect.
-    patience
-        Seconds for each step.
-    """
-    with contextlib.ExitStack() as resources:
-        try:
-            connection = resources.enter_context(socket.create_connection((host, port), patience))
-        except (OSError, UnicodeError):  # UnicodeError: a host that can be no name
-            return None  # not there at all, which the caller says
-        asking = _any_context() if context is None else context
-        try:
-            secure = resources.enter_context(asking.wrap_socket(connection, server_hostname=host))
-            if context is None:
-                return WANTS_TLS
-            # Only with its first words does a server of TLS 1.3 tell what it thinks of us.
-            return None if secure.recv(1) else HUNG_UP
-        except TimeoutError:
-            return None
-        except (OSError, ValueError) as error:  # ValueError: a host that no certificate can have
-            if context is not None:
-                return explained(error)
-            speaks_tls = isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or "")
-            return WANTS_TLS if speaks_tls else None
-
-
-def _any_context() -> ssl.SSLContext:
-    """To find out whether a server speaks TLS at all; nothing is said to it."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _require_valid(certificate: x509.Certificate, path: Path, renewal: str) -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import gc
 import logging
+import select
 import socket
 import ssl
+import struct
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tls_hosts
@@ -25,6 +30,7 @@ from dqm_db.errors import ConfigurationError, DatabaseUnavailable
 from dqm_db.replication.refusals import Refusals
 from dqm_db.server_answers import ask_status
 from dqm_db.settings import SystemSettings, load
+from dqm_db.tls_fault import fault_of_server
 
 LOOPBACK = "127.0.0.1"
 
@@ -232,7 +238,7 @@ def told(server: Path | None, client: Path | None, host: str = LOOPBACK) -> tupl
     serving = None if server is None else unchecked(server, ssl.PROTOCOL_TLS_SERVER)
     asking = None if client is None else unchecked(client, ssl.PROTOCOL_TLS_CLIENT)
     with answering(serving, GREETING) as port:
-        fault = tls.fault_of_server(host, port, asking, 10)
+        fault = fault_of_server(host, port, asking, 10)
         with pytest.raises(DatabaseUnavailable) as refused:
             asyncio.run(ask_status(host, port, 10, asking))
     return fault, str(refused.value)
@@ -298,8 +304,70 @@ def test_certificates_that_the_server_refuses(authority: Authority, tmp_path: Pa
 def test_nobody_there_is_no_fault_of_tls() -> None:
     with socket.create_server((LOOPBACK, 0)) as probe:
         port = probe.getsockname()[1]
-    assert tls.fault_of_server(LOOPBACK, port, None, 10) is None
-    assert tls.fault_of_server("no-such-host.invalid", port, None, 10) is None
+    assert fault_of_server(LOOPBACK, port, None, 10) is None
+    assert fault_of_server("no-such-host.invalid", port, None, 10) is None
+
+
+@contextmanager
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server that does *serve* with whoever comes; its port."""
+    listener = socket.create_server((LOOPBACK, 0))
+
+    def run() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:  # closed
+                return
+            with connection:
+                serve(connection)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(20)
+
+
+@pytest.mark.parametrize("greeting", [GREETING, b""], ids=["speaks", "is silent"])
+def test_a_server_without_tls_is_not_asked_by_tls(greeting: bytes) -> None:
+    heard: list[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        connection.sendall(greeting)
+        while data := connection.recv(100):
+            heard.append(data)
+
+    with listening(serve) as port:
+        assert fault_of_server(LOOPBACK, port, None, 10 if greeting else 0.2) is None
+    assert b"".join(heard) == b"\x00\x00\x00\x04ruok"
+
+
+def test_connections_that_the_server_resets_are_closed(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = socket.create_connection
+
+    def connect_late(*address: Any) -> socket.socket:
+        connection = connect(*address)
+        select.select([connection], [], [], 10)  # until it was reset
+        return connection
+
+    monkeypatch.setattr(socket, "create_connection", connect_late)
+    context = unchecked(tls_hosts.host(authority, "reset"), ssl.PROTOCOL_TLS_CLIENT)
+
+    def reset(connection: socket.socket) -> None:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    with listening(reset) as port, warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert fault_of_server(LOOPBACK, port, context, 10) == tls.HUNG_UP
+        assert fault_of_server(LOOPBACK, port, None, 10) is None
+        gc.collect()
+    assert [str(one.message) for one in warned if one.category is ResourceWarning] == []
 
 
 @given(st.text())
