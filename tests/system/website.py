@@ -69,6 +69,8 @@ class Website(ServerProcess):
         ``DQM_SERVE_PREFIX`` of the dashboards.
     monitors
         Directives for who may read ``/metrics``, beside this machine.
+    more
+        Directives for nginx beside the site.
     port
         A free one when None.
     """
@@ -80,6 +82,7 @@ class Website(ServerProcess):
         *,
         prefix: str = "",
         monitors: str = "",
+        more: str = "",
         port: int | None = None,
     ) -> None:
         port, self.plain_port = port or free_port(), free_port()
@@ -120,7 +123,7 @@ class Website(ServerProcess):
         (home / "nginx.conf").write_text(f"""
             daemon off; master_process off; pid {home}/pid; error_log {self.errors} info;
             events {{ worker_connections 2048; }}
-            http {{ include /etc/nginx/mime.types; {temporary} include {home}/site.conf; }}
+            http {{ include /etc/nginx/mime.types; {temporary} {more} include {home}/site.conf; }}
             """)
         command = [program("nginx", "nginx"), "-e", str(self.errors), "-c", f"{home}/nginx.conf"]
         super().__init__(command, port, home / "output.log")
