@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -19,13 +19,15 @@ from tests.deploy.support import base_systems
 from tests.deploy.support.docker_programs import docker_programs
 from tests.deploy.support.engines import SLIM_IMAGE, DockerEngine, Podman
 from tests.deploy.support.fleet import Fleet
-from tests.deploy.support.networks import Network
+from tests.deploy.support.networks import Network, run
 
 PROGRAMS = (
     "buildah", "debootstrap", "ip", "iptables", "nft", "podman", "runc", "slirp4netns", "ssh",
     "systemd-nspawn", "unshare",
 )  # fmt: skip
 NEEDED = "`make test-deploy`, as root on Debian, installs and does what is needed"
+ROOT = Path(__file__).parents[2]
+MEASURED = pytest.StashKey[dict[str, float]]()
 FLEET = pytest.StashKey[Fleet]()
 _numbers = itertools.count(1)
 
@@ -62,6 +64,21 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
+def measured(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
+    """Notes how long something has taken (s), which is told at the end and never judged."""
+    return request.config.stash.setdefault(MEASURED, {}).__setitem__
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what was measured."""
+    found = terminalreporter.config.stash.get(MEASURED, {})
+    if found:
+        terminalreporter.section("how long it took")
+        for what, seconds in found.items():
+            terminalreporter.line(f"{seconds:7.1f} s  {what}")
+
+
+@pytest.fixture(scope="session")
 def base_root() -> Path:
     """Root of a Debian 12 as its cloud images are; never changed."""
     return base_systems.CLOUD.folder()
@@ -83,6 +100,17 @@ def fleet(request: pytest.FixtureRequest, base_root: Path) -> Iterator[Fleet]:
         yield fleet
     del request.session.stash[FLEET]
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def release() -> Path:
+    """Folder of a release of this checkout, as `make release` leaves it."""
+    folder = Path("/mnt") / f"release-{os.getpid()}"
+    # of the make that runs these tests
+    outside = {name: value for name, value in os.environ.items() if "MAKE" not in name}
+    outside.pop("MFLAGS", None)
+    run(["make", "release", f"RELEASE={folder}"], cwd=ROOT, env=outside, patience=300)
+    return folder
 
 
 @pytest.fixture(scope="session")

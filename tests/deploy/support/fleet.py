@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
+import shutil
 import subprocess
 from collections.abc import Mapping
 from functools import cached_property
@@ -70,20 +73,20 @@ class Fleet:
         run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "admin@desk", "-f", key])
         return key
 
-    def ssh_options(self) -> list[str]:
-        """Options of ssh as the admin has them; keys of hosts are taken at the first sight."""
-        return [
-            "-i", str(self.ssh_key),
-            "-o", f"UserKnownHostsFile={self._folder / 'known_hosts'}",
-            "-o", "StrictHostKeyChecking=accept-new",
-            "-o", "BatchMode=yes",
-            "-o", "ConnectTimeout=10",
-            "-o", "GlobalKnownHostsFile=/dev/null",
-        ]  # fmt: skip
+    def type(
+        self, line: str, *, check: bool = True, patience: float = 60, input: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a line of shell at the desk, whose ``ssh`` knows the key and all machines."""
+        programs = self._desk_programs()
+        path = f"PATH={programs}:{os.environ['PATH']}"
+        return self.desk.run(
+            "env", path, "bash", "-euo", "pipefail", "-c", line,
+            check=check, patience=patience, input=input,
+        )  # fmt: skip
 
     def ssh(
         self,
-        machine: Machine | Host,
+        machine: Machine,
         *command: str,
         user: str = "nectarcam",
         check: bool = True,
@@ -91,11 +94,35 @@ class Fleet:
         input: str | None = None,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on a machine as the admin does, by ssh from the desk."""
-        host = machine.host if isinstance(machine, Machine) else machine
-        return self.desk.run(
-            "ssh", *self.ssh_options(), f"{user}@{host.address}", *command,
-            check=check, patience=patience, input=input,
-        )  # fmt: skip
+        line = shlex.join(["ssh", f"{user}@{machine.name}", *command])
+        return self.type(line, check=check, patience=patience, input=input)
+
+    def chromium(self, program: str, names: Mapping[str, Host]) -> Path:
+        """A program that starts the browser *program* at the desk, where *names* are hosts."""
+        rules = ", ".join(f"MAP {name} {host.address}" for name, host in names.items())
+        script = self._desk_programs() / "chromium"
+        words = self.desk.within(program, f"--host-resolver-rules={rules}")
+        script.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        script.chmod(0o755)
+        return script
+
+    def _desk_programs(self) -> Path:
+        """Folder of programs that go first at the desk: ssh as its settings make it."""
+        folder = self._folder / "desk"
+        folder.mkdir(exist_ok=True)
+        settings = folder / "ssh_config"
+        hosts = "".join(
+            f"Host {host.name}\n  HostName {host.address}\n" for host in self.network.hosts()
+        )
+        settings.write_text(
+            f"{hosts}Host *\n  IdentityFile {self.ssh_key}\n  IdentitiesOnly yes\n  BatchMode yes\n"
+            f"  ConnectTimeout 10\n  StrictHostKeyChecking accept-new\n  LogLevel ERROR\n"
+            f"  UserKnownHostsFile {folder / 'known_hosts'}\n  GlobalKnownHostsFile /dev/null\n"
+        )
+        ssh = folder / "ssh"
+        ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F {settings} "$@"\n')
+        ssh.chmod(0o755)
+        return folder
 
     def complaints(self) -> list[tuple[str, str]]:
         """What the machines say of themselves, as sections of a report: console, units, journal."""

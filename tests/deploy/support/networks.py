@@ -15,6 +15,8 @@ from typing import Self
 
 PREFIX = "198.51.100."
 """Addresses for documentation (RFC 5737): nobody has them."""
+PREFIX_6 = "2001:db8::"
+"""The same of IPv6 (RFC 3849)."""
 
 RESOLVER = "10.0.2.3"
 """Where slirp4netns answers questions for names, in every host with a way out."""
@@ -42,13 +44,16 @@ class Host:
         By which others find it.
     address
         IPv4, on the wire.
+    addresses
+        All of them: IPv4 and IPv6.
     namespace
         File of the namespace, for ``nsenter --net=…``.
     """
 
-    def __init__(self, name: str, address: str, namespace: Path) -> None:
+    def __init__(self, name: str, number: int, namespace: Path) -> None:
         self.name = name
-        self.address = address
+        self.address = f"{PREFIX}{number}"
+        self.addresses = (self.address, f"{PREFIX_6}{number:x}")
         self.namespace = namespace
 
     def within(self, *command: str | Path) -> list[str]:
@@ -102,7 +107,7 @@ class Network:
         number = len(self._hosts) + 1
         namespace = f"{self._wire}-{name}"
         run(["ip", "netns", "add", namespace])
-        host = Host(name, f"{PREFIX}{number}", Path("/run/netns") / namespace)
+        host = Host(name, number, Path("/run/netns") / namespace)
         self._hosts[name] = host
         self._ip("link", "add", f"port{number}", "type", "veth", "peer", "name", "eth0",
                  "netns", namespace)  # fmt: skip
@@ -110,12 +115,17 @@ class Network:
         for settings in (
             ["link", "set", "lo", "up"],
             ["address", "add", f"{host.address}/24", "dev", "eth0"],
+            ["address", "add", f"{host.addresses[1]}/64", "dev", "eth0", "nodad"],
             ["link", "set", "eth0", "up"],
         ):
             run(["ip", "-n", namespace, *settings])
         if way_out:
             self._give_way_out(host)
         return host
+
+    def hosts(self) -> list[Host]:
+        """All hosts so far."""
+        return list(self._hosts.values())
 
     def names(self) -> str:
         """Lines of ``/etc/hosts`` for all hosts so far."""

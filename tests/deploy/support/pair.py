@@ -1,0 +1,128 @@
+"""Primary and secondary as an admin makes them: two machines, and one line of certificates."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.deploy.support.fleet import Fleet
+from tests.deploy.support.machines import Machine
+from tests.deploy.support.networks import run
+
+PRIMARY, SECONDARY = "dqm-rw", "dqm-ro"
+SITE = "dqm.example.org"
+CAMERA = "NectarCAMQM"
+RELEASE = "/srv/release"
+RESULTS = "/srv/results"
+COMMANDS = Path(sys.executable).parent
+
+CERTIFICATES = (
+    f"ssh nectarcam@{SECONDARY} dqm certs request | "
+    f"ssh nectarcam@{PRIMARY} sudo dqm certs sign --dir /etc/nectarcam-dqm/ca {SECONDARY} {SITE} | "
+    f"ssh nectarcam@{SECONDARY} dqm certs install"
+)
+
+
+class Pair:
+    """The two machines, set up with the shipped user-data, and what is known of them.
+
+    Parameters
+    ----------
+    fleet
+        Their network.
+    release
+        Folder of the release that they install.
+    folder
+        Gets the results files, of which the puller finds those that `add_run` gives it.
+    flavour
+        ``venv`` or ``containers``.
+
+    Attributes
+    ----------
+    started : float
+        When they were switched on, by `time.monotonic`.
+    """
+
+    def __init__(self, fleet: Fleet, release: Path, folder: Path, flavour: str) -> None:
+        self.fleet = fleet
+        self._results = folder / "results"
+        self._results.mkdir()
+        self._waiting = self._simulate(folder / "waiting")
+        hosts = {name: fleet.host(name) for name in (PRIMARY, SECONDARY)}
+        binds = {RELEASE: release, RESULTS: self._results}
+        texts = {
+            name: self._user_data(role, release, flavour)
+            for role, name in (("rw", PRIMARY), ("ro", SECONDARY))
+        }
+        self.primary, self.secondary = (
+            fleet.machine(hosts[name], texts[name], binds=binds) for name in hosts
+        )
+        self.started = time.monotonic()
+        for machine in self.both:
+            machine.boot()
+
+    @property
+    def both(self) -> tuple[Machine, Machine]:
+        return self.primary, self.secondary
+
+    def _user_data(self, role: str, release: Path, flavour: str) -> str:
+        """As `dqm cloud-init` makes it at the admin's desk."""
+        digest = hashlib.sha256((release / "SHA256SUMS").read_bytes()).hexdigest()
+        password = run(["openssl", "passwd", "-6", "-salt", "salt", "not used"]).stdout.strip()
+        return run(
+            [
+                COMMANDS / "dqm", "cloud-init", "--role", role, "--with", flavour,
+                "--ssh-key", self.fleet.ssh_key.with_suffix(".pub"), "--password-hash", password,
+                "--primary", PRIMARY, "--secondary", SECONDARY, "--server-name", SITE,
+                "--release", f"file://{RELEASE}", "--release-sha256", digest,
+                *(["--source", RESULTS] if role == "rw" else []),
+            ]
+        ).stdout  # fmt: skip
+
+    def _simulate(self, folder: Path) -> list[Path]:
+        """Results files of one night, in the order of their runs."""
+        run(
+            [
+                COMMANDS / "dqm", "simulate", "--out", folder, "--runs", "8", "--camera", CAMERA,
+                "--condition", "healthy", "--events", "60", "--until", "2026-03-01",
+            ],
+            patience=300,
+        )  # fmt: skip
+        return sorted(folder.glob("*.tar.gz"))
+
+    def give_certificates(self) -> None:
+        """Type the line that gives the secondary its certificate."""
+        self.fleet.type(CERTIFICATES)
+
+    def wait_until_set_up(self) -> None:
+        """Return when cloud-init is done on both; its errors are failures."""
+        for machine in self.both:
+            status = machine.wait_for_cloud_init()
+            assert (status["status"], status["errors"]) == ("done", []), (machine.name, status)
+
+    def add_run(self) -> int:
+        """Have a new results file, and the puller fetch it now; its timer would within minutes."""
+        file = self._waiting.pop(0)
+        file.rename(self._results / file.name)
+        self.fleet.ssh(self.primary, "sudo", "systemctl", "start", "dqm-ingest.service")
+        found = re.search(r"Run(\d+)", file.name)
+        assert found is not None
+        return int(found[1])
+
+    def runs(self, machine: Machine) -> set[int]:
+        """Numbers of the runs that the server of *machine* serves; none when it holds nothing."""
+        said = self.dqm(machine, "runs", "--json", check=False)
+        assert said.returncode in (0, 69), said.stderr
+        return {json.loads(line)["run"] for line in said.stdout.splitlines()}
+
+    def dqm(
+        self, machine: Machine, *arguments: str, check: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Run ``dqm ARGUMENTS`` as the admin does on *machine*, with the server of that machine."""
+        url = "DQM_DB_URL=zeo://127.0.0.1:8100"
+        return self.fleet.ssh(machine, "sudo", url, "dqm", *arguments, check=check)
