@@ -21,6 +21,7 @@ def judge_servers(servers: Sequence[ServerStatus], limits: Limits, now: float) -
     yield _primary(servers)
     yield from _epochs(servers)
     yield from _versions(servers)
+    is_led = any(server.role == PRIMARY for server in servers)
     for server in servers:
         if server.answer is None:
             # What speaks, but no ZEO or no TLS that fits, says itself what to do.
@@ -35,13 +36,15 @@ def judge_servers(servers: Sequence[ServerStatus], limits: Limits, now: float) -
             )
             continue
         yield Item(Level.OK, "server-answers", "Server", "It answers.", server.address)
-        yield from _one(server, server.answer, limits, now)
+        yield from _one(server, server.answer, is_led, limits, now)
 
 
-def _one(server: ServerStatus, answer: ServerAnswer, limits: Limits, now: float) -> Iterator[Item]:
+def _one(
+    server: ServerStatus, answer: ServerAnswer, is_led: bool, limits: Limits, now: float
+) -> Iterator[Item]:
     if server.role == REPLICA:
         yield _lag(server, limits)
-        yield from _following(server.address, answer)
+        yield from _following(server.address, answer, is_led)
     elif server.role == PRIMARY and answer.fence_state == "demoted":
         yield Item(
             Level.CRITICAL,
@@ -151,7 +154,7 @@ def _lag(server: ServerStatus, limits: Limits) -> Item:
     return Item(level, key, title, f"{text}{advice}", server.address, lag, "s")
 
 
-def _following(address: str, answer: ServerAnswer) -> Iterator[Item]:
+def _following(address: str, answer: ServerAnswer, is_led: bool) -> Iterator[Item]:
     key, title = "following", "Follows"
     if answer.following is None:
         return
@@ -159,6 +162,10 @@ def _following(address: str, answer: ServerAnswer) -> Iterator[Item]:
     why = f" ({answer.reason})" if answer.reason else ""
     if answer.following == "connected":
         level, text = Level.OK, f"It follows {source}."
+    elif answer.fence_state == "demoted" and not is_led:
+        # It refuses whom it follows, or is refused, until that one is promoted: nothing diverged.
+        level = Level.WARNING
+        text = f"It was demoted and waits for dqm promote on {source}{why}."
     elif answer.following == "refused":
         level = Level.CRITICAL
         text = f"{source} refuses it{why}: it has diverged; run dqm resync on its host."

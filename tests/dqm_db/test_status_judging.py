@@ -209,6 +209,21 @@ def test_a_replica_that_does_not_follow(told, level, words):
     assert item.level is level and words in item.text and "a:5000" in item.text
 
 
+@pytest.mark.parametrize("following", ["refused", "connecting"])
+def test_who_was_demoted_waits_for_its_successor(following):
+    waiting = replica(following=following, reason="no 03e8", fence_state="demoted", source="b:5000")
+    item = only(judged([waiting, replica()]), "following")
+    assert item.level is Level.WARNING
+    assert "waits for dqm promote on b:5000 (no 03e8)" in item.text
+
+
+def test_who_was_demoted_and_is_refused_by_a_primary_has_diverged():
+    refused = replica(following="refused", fence_state="demoted")
+    item = only(judged([server("a:8100"), refused]), "following")
+    assert item.level is Level.CRITICAL
+    assert "it has diverged" in item.text
+
+
 @pytest.mark.parametrize(
     ("free", "level"),
     [(11, Level.OK), (9, Level.WARNING), (4, Level.CRITICAL), (0, Level.CRITICAL)],
