@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,6 +20,7 @@ from dqm_app.views import VIEWS
 
 LIST = "#toolbar-{} .export-list"
 FREE = ("/assets/", "/static/")
+BINARY = 2  # RFC 6455, 5.2
 PIXEL = 928  # somewhere in the camera
 
 pytestmark = [pytest.mark.system, pytest.mark.browser]
@@ -69,6 +71,7 @@ def opened(browser: Browser, web: Website, view: str = "maps", **options: Any) -
     return Watched(browser, f"{web.url}?camera={CAMERA}&run={RUN}&view={view}", **options)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("dark", [False, True])
 def test_a_tour_of_the_whole_dashboard_breaks_no_rule(browser, site, dark):
     first = f"{next(iter(VIEWS))}&pixels={PIXEL}&pixel={PIXEL}"
@@ -261,8 +264,12 @@ def test_what_a_page_costs(browser, database, tmp_path):
     with ExitStack() as stack:
         site = Setting(tmp_path, database, stack)
         direct = f"http://{LOOPBACK}:{site.dashboards[0].port}/"
-        through, plain = (loaded(browser, url) for url in (site.web.url, direct))
+        (through, shown), (plain, _) = (loaded(browser, url) for url in (site.web.url, direct))
         eventually(lambda: "/dqm_app/ws" in logged(site.web), "the websocket is logged at its end")
+        (sent,) = re.findall(
+            r"/dqm_app/ws HTTP/1.1\" 101 (\d+) bytes", site.web.access_log.read_text()
+        )
+        assert int(sent) < 0.5 * shown, f"{sent} bytes for messages of {shown}"
         counted = [path for path in logged(site.web) if not path.startswith(FREE)]
         assert sorted(counted) == ["/", "/dqm_app", "/dqm_app/ws"]
         assert through < 0.4 * plain, f"{through} bytes through nginx, {plain} without"
@@ -273,16 +280,27 @@ def logged(web: Website) -> list[str]:
     return re.findall(r'"GET (\S+) HTTP', web.access_log.read_text())
 
 
-def loaded(browser: Browser, url: str) -> int:
-    """Bytes of headers and bodies that a browser with an empty cache gets for a page of maps."""
+def loaded(browser: Browser, url: str) -> tuple[int, int]:
+    """Bytes that a browser with an empty cache gets for a page of maps.
+
+    Those of headers and bodies as they come, and those of the messages of the websocket, unpacked.
+    """
     sizes: list[float] = []
+    messages: list[dict[str, Any]] = []
     with browser.new_context(ignore_https_errors=True) as context:
         page = context.new_page()
         network = context.new_cdp_session(page)
         network.on(
             "Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"])
         )
+        network.on(
+            "Network.webSocketFrameReceived", lambda event: messages.append(event["response"])
+        )
         network.send("Network.enable")
         page.goto(f"{url}?camera={CAMERA}&run={RUN}&view=maps")
         page.wait_for_function("() => document.documentElement.dataset.shown !== undefined")
-    return int(sum(sizes))
+    shown = sum(
+        len(base64.b64decode(data) if opcode == BINARY else data.encode())
+        for opcode, data in ((message["opcode"], message["payloadData"]) for message in messages)
+    )
+    return int(sum(sizes)), shown
