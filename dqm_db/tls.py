@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import ssl
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -223,7 +224,9 @@ def _context(files: TLSFiles, protocol: int) -> ssl.SSLContext:
 def warn_about(files: TLSFiles, expires: Mapping[Path, float] | None = None) -> None:
     """Log what will be wrong with the files one day, or is wrong but stops nothing.
 
-    That is a certificate that expires within `WARN_DAYS`, and a key that everybody can read.
+    That is a certificate that expires within `WARN_DAYS`, and a key that too many can read. A key
+    may be readable by its group where root has given it to that of a service, as 0640
+    root:nectarcam, or where this process is in the group; everybody else may not.
 
     Parameters
     ----------
@@ -239,8 +242,15 @@ def warn_about(files: TLSFiles, expires: Mapping[Path, float] | None = None) -> 
         One cannot be read.
     """
     with contextlib.suppress(OSError):  # of which others tell
-        if files.key.stat().st_mode & stat.S_IROTH:
+        found = files.key.stat()
+        if found.st_mode & stat.S_IROTH:
             logger.warning("everybody can read the private key %s: chmod 600", files.key)
+        elif _is_of_a_strange_group(found, {os.getegid(), *os.getgroups()}):
+            logger.warning(
+                "group %d, in which this service is not, can read the private key %s: chmod 600",
+                found.st_gid,
+                files.key,
+            )
     for path, end in (files.expires() if expires is None else expires).items():
         days = (end - time.time()) / 86_400
         if days < WARN_DAYS:
@@ -250,6 +260,11 @@ def warn_about(files: TLSFiles, expires: Mapping[Path, float] | None = None) -> 
                 "has expired" if days < 0 else "expires",
                 f"{datetime.fromtimestamp(end, UTC):%Y-%m-%d}",
             )
+
+
+def _is_of_a_strange_group(key: os.stat_result, own_groups: Set[int]) -> bool:
+    """Whether a group can read the *key* that neither root chose nor this process is in."""
+    return bool(key.st_mode & stat.S_IRGRP) and key.st_uid != 0 and key.st_gid not in own_groups
 
 
 def explained(error: BaseException | str) -> str:

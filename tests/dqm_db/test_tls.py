@@ -6,9 +6,11 @@ import asyncio
 import datetime as dt
 import gc
 import logging
+import os
 import select
 import socket
 import ssl
+import stat
 import struct
 import threading
 import warnings
@@ -173,6 +175,39 @@ def test_a_server_warns_of_what_it_has_loaded(
     assert caplog.records == []
     tls.warn_about(files, loaded)
     assert "cert.pem expires on" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "group", "warns"),
+    [
+        (0o640, 0, 900, False),  # as it is deployed: root:nectarcam
+        (0o640, 900, 900, False),  # the service's own
+        (0o600, 900, 100, False),
+        (0o640, 900, 100, True),
+    ],
+)
+def test_logs_warn_of_a_key_that_a_strange_group_can_read(
+    own: Authority,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    mode: int,
+    owner: int,
+    group: int,
+    warns: bool,
+) -> None:
+    files = tls.TLSFiles.of(tls_hosts.settings(tls_hosts.host(own, "one")))
+    assert files is not None
+    told = os.stat_result((stat.S_IFREG | mode, 0, 0, 1, owner, group, 0, 0, 0, 0))
+    real, key = Path.stat, files.key
+    monkeypatch.setattr(
+        Path, "stat", lambda path, **more: told if path == key else real(path, **more)
+    )
+    monkeypatch.setattr(os, "getegid", lambda: 900)
+    monkeypatch.setattr(os, "getgroups", lambda: [900])
+    with caplog.at_level(logging.WARNING):
+        tls.warn_about(files, {})
+    assert ("group 100, in which this service is not, can read" in caplog.text) is warns
+    assert bool(caplog.records) is warns
 
 
 def test_logs_warn_of_a_key_that_everybody_can_read(
