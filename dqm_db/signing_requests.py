@@ -204,6 +204,7 @@ def _parse_answer(data: bytes) -> tuple[x509.Certificate, x509.Certificate]:
         if is_authority(certificate) or not is_authority(authority):
             raise ValueError("not a host's and that of a CA")
         certificate.verify_directly_issued_by(authority)
+        authority.verify_directly_issued_by(authority)
     except (ValueError, TypeError, UnsupportedAlgorithm, InvalidSignature) as error:
         raise UnusableCertificate(
             f"that is not what `dqm certs sign` prints ({error or type(error).__name__})"
