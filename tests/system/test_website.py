@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -292,6 +295,44 @@ def test_the_page_when_no_dashboard_answers(own_site):
     assert own_site.web.ask("/alive").status == 502
     own_site.dashboards[0].start()
     eventually(lambda: own_site.web.ask("/dqm_app?run=6310").status == 200, "the page is back")
+
+
+SERVE_UNIX = """
+import logging, sys
+from tornado.netutil import bind_unix_socket
+from dqm_app.server import load_application, serve_application
+from dqm_app.settings import DashboardSettings
+from dqm_db.settings import load
+
+logging.basicConfig(level=logging.INFO)
+serve_application(
+    load_application(), load(DashboardSettings), [bind_unix_socket(sys.argv[1])], 443,
+    secret_key="one", use_xheaders=True, child=False,
+)
+"""
+
+
+def test_a_dashboard_at_a_unix_socket(tmp_path):
+    place, log = tmp_path / "http.sock", tmp_path / "dashboard.log"
+    port = free_port()
+    environment = {
+        **os.environ,
+        "DQM_DB_URL": NO_DATABASE,
+        "DQM_ALLOWED_ORIGINS": f"localhost:{port}",
+    }
+    command = [sys.executable, "-c", SERVE_UNIX, str(place)]
+    with (
+        log.open("wb") as output,
+        subprocess.Popen(command, stdout=output, stderr=output, env=environment) as dashboard,
+        Website(tmp_path, [f"unix:{place}"], port=port) as web,
+    ):
+        try:
+            eventually(lambda: web.ask("/dqm_app").status == 200, "the page")
+            assert web.open_websocket(web.page_token())[0] == 101
+            web.ask("/dqm_app", source="127.0.0.8")
+            eventually(lambda: "GET /dqm_app (127.0.0.8)" in log.read_text(), "who asked")
+        finally:
+            dashboard.terminate()
 
 
 def test_below_a_prefix(tmp_path):
