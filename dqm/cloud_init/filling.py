@@ -103,7 +103,7 @@ def fill_in(template: str, values: Values, name: str) -> str:
         raise UnusableTemplate(
             f"{name}: there is no value for {', '.join(f'@{one}@' for one in sorted(missing))}"
         )
-    text = "\n".join(line for old in body.split("\n") for line in _lines(old, values))
+    text = "\n".join(line for old in body.split("\n") for line in _lines(old, values, name))
     if parse(text, f"{name}, filled in") != _filled(before, values):
         raise UnusableTemplate(
             f"{name}: a value would change more than its placeholder; put quotes around that"
@@ -146,11 +146,17 @@ def _without_explanations(template: str) -> str:
     return "\n".join([first, f"# Made by `dqm cloud-init` {version('nectarcam-dqm')}.", *body])
 
 
-def _lines(line: str, values: Values) -> list[str]:
+def _lines(line: str, values: Values, name: str) -> list[str]:
     """The line with its values; as many as there are values for an item of a list."""
     alone = re.fullmatch(rf'\s*- (["\']?){PLACEHOLDER.pattern}\1', line)
     if alone and not isinstance(several := values[alone[2]], str):
         return [line.replace(f"@{alone[2]}@", one) for one in several]
+    for placeholder in PLACEHOLDER.findall(line):
+        if not isinstance(values[placeholder], str):
+            raise UnusableTemplate(
+                f"{name}: @{placeholder}@ may have several values, and needs a line of its own: "
+                f'- "@{placeholder}@"'
+            )
     return [PLACEHOLDER.sub(lambda match: str(values[match[1]]), line)]
 
 
