@@ -24,12 +24,16 @@ APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
 RELEASE ?= dist/release
 RELEASED := backup dqm dqm_app dqm_db ingest cloud-init docker systemd
 
+# What builds the image, and its name.
+BUILDER ?= $(firstword $(foreach tool,buildah podman docker,$(shell command -v $(tool))))
+IMAGE ?= localhost/nectarcam-dqm
+
 # Where tests may mount and start what they like; elsewhere they are skipped, and say so.
 APART := $(if $(filter 0,$(shell id -u)),tests/deploy/apart)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test test-grid test-deploy deployers lint format bench soak pictures lock release browser servers clean distclean
+.PHONY: help run test test-grid test-deploy deployers lint format bench soak pictures lock release image release-image browser servers clean distclean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,8 +86,22 @@ release: $(VENV)/.runs  ## what a host installs, in dist/release: the wheel, wha
 	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 315532800) \
 		$(PIP) wheel --quiet --no-deps --no-build-isolation --wheel-dir $(RELEASE) $(RELEASE)/.source
 	@rm -r $(RELEASE)/.source
-	cp requirements.lock $(RELEASE)
+	@cp -p requirements.lock $(RELEASE)
 	cd $(RELEASE) && sha256sum -- * >SHA256SUMS
+
+# With buildah, podman or docker, whichever is there; options for it with ARGS="…".
+image: release  ## the image of all roles, localhost/nectarcam-dqm
+	@if [ -z "$(BUILDER)" ]; then echo "make: install buildah, podman or docker first" >&2; exit 1; fi
+	$(BUILDER) build $(if $(filter docker,$(notdir $(BUILDER))),,--format docker) --file docker/Dockerfile \
+		--tag $(IMAGE) --build-arg "VERSION=$$(basename $(RELEASE)/*.whl | cut -d - -f 2)" $(ARGS) $(RELEASE)
+
+release-image: image  ## … and its archive, in dist/release
+	@case "$(notdir $(BUILDER))" in \
+	buildah) buildah push --quiet $(IMAGE) docker-archive:$(RELEASE)/image.tar:$(IMAGE):latest ;; \
+	*) $(BUILDER) save --output $(RELEASE)/image.tar $(IMAGE) ;; \
+	esac
+	@gzip -9 <$(RELEASE)/image.tar >$(RELEASE)/nectarcam-dqm-image.tar.gz && rm $(RELEASE)/image.tar
+	cd $(RELEASE) && sha256sum -- nectarcam-dqm-image.tar.gz >>SHA256SUMS
 
 clean:  ## remove what tests, tools and builds left behind
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -65,6 +65,11 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
         "dqm.cloud_init.commands:cloud_init",
         "Write the user-data with which machines install themselves.",
     ),
+    "repeat": ("dqm.repeat:repeat", "Call a command again and again."),
+    "healthcheck": (
+        "dqm.healthcheck:healthcheck",
+        "Say whether what is served here answers.",
+    ),
     "serve": ("dqm_app.commands:serve", "Serve the dashboard."),
     "simulate": ("dqm.simulation.commands:simulate", "Write results files of simulated runs."),
     "demo": ("dqm.demo.commands:demo", "Run everything on this machine with simulated runs."),

@@ -11,6 +11,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 FOLDERS = {
     # name below share/nectarcam-dqm (pyproject.toml): folder of a checkout
     "cloud-init": "cloud-init",
+    "docker": "docker",
     "nginx": "docker/nginx",
     "systemd": "systemd",
 }

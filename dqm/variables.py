@@ -7,11 +7,15 @@ import importlib
 from collections.abc import Iterable, Iterator
 
 PREFIX = "DQM_"
+SITE = "DQM_WEB_"
+"""Begins the values of the site of nginx, which nginx is given with the same environment."""
 SETTINGS = (
     "backup.settings:BackupSettings",
+    "dqm.repeat:RepeatSettings",
     "dqm_app.settings:DashboardSettings",
     "dqm_db.settings:CheckSettings",
     "dqm_db.settings:DatabaseSettings",
+    "dqm_db.settings:SecretSettings",
     "dqm_db.settings:ServerSettings",
     "dqm_db.settings:SystemSettings",
     "dqm_db.settings:VerificationSettings",
@@ -36,7 +40,7 @@ def unknown_variables(names: Iterable[str]) -> Iterator[str]:
     ours = sorted(name for name in names if name.upper().startswith(PREFIX))
     known = known_variables() if ours else set()
     for name in ours:
-        if name.upper() not in known:
+        if name.upper() not in known and not name.startswith(SITE):
             near = difflib.get_close_matches(name.upper(), known, n=1)
             meant = f"; is {near[0]} meant?" if near else "; docs/settings.md lists them"
             yield f"there is no setting {name}{meant}"

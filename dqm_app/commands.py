@@ -13,7 +13,7 @@ import click
 
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import ConfigurationError
-from dqm_db.settings import DatabaseSettings, load
+from dqm_db.settings import DatabaseSettings, load, secret
 
 
 @click.command()
@@ -94,7 +94,7 @@ def run(settings: DashboardSettings, *, use_xheaders: bool = False) -> None:
         settings,
         sockets,
         port,
-        secret_key=secrets.token_urlsafe(32),
+        secret_key=secret("BOKEH_SECRET_KEY") or secrets.token_urlsafe(32),
         use_xheaders=use_xheaders,
     )
     if settings.processes == 1:

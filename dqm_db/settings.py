@@ -194,20 +194,74 @@ class ServerSettings(BaseSettings):
     )
 
 
-AnySettings = TypeVar("AnySettings", bound=BaseSettings)
+class SecretSettings(BaseSettings):
+    """Where settings are that are nobody else's business."""
+
+    model_config = _ENVIRONMENT
+
+    secrets_dir: Path | None = Field(
+        None,
+        description="Folder of secrets: files named as variables, whose values they hold. When not "
+        "set: that of systemd's credentials, or /run/secrets, if there is one.",
+    )
+
+    def folder(self) -> Path | None:
+        """The folder with secrets, if there is one.
+
+        Raises
+        ------
+        ConfigurationError
+            The one that is set is no folder.
+        """
+        if self.secrets_dir is not None:
+            if not self.secrets_dir.is_dir():
+                raise ConfigurationError(f"DQM_SECRETS_DIR: {self.secrets_dir} is no folder")
+            return self.secrets_dir
+        given = os.environ.get("CREDENTIALS_DIRECTORY")  # systemd.exec(5), LoadCredential=
+        usual = Path(given or "/run/secrets")
+        return usual if usual.is_dir() else None
 
 
-def load(settings: type[AnySettings], **overrides: object) -> AnySettings:
-    """*settings* from the environment; *overrides* that are not None win (command-line options).
+def secret(variable: str) -> str | None:
+    """Value of the environment's *variable*, or of the secret of that name; None: neither is there.
+
+    For variables of libraries; those of settings are found by `load`.
 
     Raises
     ------
     ConfigurationError
-        Names each variable with an unusable value.
+        The secret cannot be read.
+    """
+    if os.environ.get(variable):
+        return os.environ[variable]
+    folder = SecretSettings().folder()  # type: ignore[call-arg]
+    try:
+        return None if folder is None else (folder / variable).read_text("utf-8").strip() or None
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read the secret {variable} ({error})") from error
+
+
+AnySettings = TypeVar("AnySettings", bound=BaseSettings)
+
+
+def load(settings: type[AnySettings], **overrides: object) -> AnySettings:
+    """*settings* from the environment, else from the folder of secrets.
+
+    *overrides* that are not None win (command-line options).
+
+    Raises
+    ------
+    ConfigurationError
+        Names each variable with an unusable value, or the secret that cannot be read.
     """
     given = {key: value for key, value in overrides.items() if value is not None}
+    folder = SecretSettings().folder()  # type: ignore[call-arg]
     try:
-        return settings(**given)  # type: ignore[arg-type]
+        return settings(_secrets_dir=folder, **given)  # type: ignore[arg-type]
+    except OSError as error:
+        raise ConfigurationError(f"cannot read secrets in {folder} ({error})") from error
     except ValidationError as error:
         faults = "; ".join(
             f"DQM_{'_'.join(map(str, fault['loc'])).upper()}: {fault['msg']}"

@@ -30,6 +30,7 @@ SYSTEM_COMMANDS = {
     "apt-get",
     "cmp",
     "cp",
+    "docker",
     "export",
     "git",
     "install",

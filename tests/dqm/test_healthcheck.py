@@ -1,0 +1,74 @@
+"""What a container engine is told of a container."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import DatabaseServer, ServerProcess, free_port
+
+from dqm.healthcheck import role_of
+
+BIN = Path(sys.executable).parent
+
+
+def _check(*arguments: str, **environment: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [BIN / "dqm", "healthcheck", *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "role"),
+    [
+        ("tini -- dqm primary", "server"),
+        ("/opt/x/bin/python /opt/x/bin/dqm replica --from primary:5000", "server"),
+        ("tini -- dqm serve --use-xheaders", "dashboard"),
+        ("tini -- /share/docker/web.sh", "site"),
+        ("tini -- dqm repeat --every 5m dqm ingest", "repeat"),
+        ("tini -- dqm ingest /data/primary serve", None),
+        ("tini -- tar zcf /backup/zodb.tar.gz /data/primary", None),
+        ("tini -- dqm --help", None),
+        ("", None),
+    ],
+)
+def test_the_role_is_that_of_the_command(line: str, role: str | None) -> None:
+    assert role_of(line.split(" ")) == role
+
+
+@pytest.mark.system
+def test_a_server_is_asked_where_it_listens(tmp_path: Path) -> None:
+    with DatabaseServer(tmp_path, "primary") as server:
+        port = server.port
+        said = _check("server", DQM_ZEO_ADDRESS=f"0.0.0.0:{port}")
+        assert said == (0, f"primary answers at 0.0.0.0:{port}\n")
+    code, said_then = _check("server", DQM_ZEO_ADDRESS=f"0.0.0.0:{port}")
+    assert (code, "does not answer" in said_then) == (69, True)
+
+
+@pytest.mark.system
+def test_a_dashboard_is_healthy_whatever_its_database_does(tmp_path: Path) -> None:
+    port = free_port()
+    environment = {"DQM_SERVE_PORT": str(port), "DQM_SERVE_PREFIX": "/dqm", "DQM_NUM_PROCS": "1"}
+    nobody = {"DQM_DB_URL": f"zeo://127.0.0.1:{free_port()}", "DQM_DB_WAIT": "0.1"}
+    log = tmp_path / "log"
+    with ServerProcess(["dqm", "serve"], port, log, environment | nobody):
+        assert _check("dashboard", **environment)[0] == 0
+        code, said = _check("dashboard", **environment | {"DQM_SERVE_PREFIX": "/other"})
+        assert (code, "answers with 404 to /other/health" in said) == (69, True)
+    assert _check("dashboard", **environment)[0] == 69
+
+
+def test_a_missing_setting_is_named() -> None:
+    assert _check("repeat") == (
+        78,
+        "dqm: DQM_REPEAT_STATUS is not set, here or for dqm repeat\n",
+    )
+    assert _check("site", DQM_WEB_LISTEN="here")[0] == 78
