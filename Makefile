@@ -100,7 +100,7 @@ release-image: image  ## … and its archive, in dist/release
 	buildah) buildah push --quiet $(IMAGE) docker-archive:$(RELEASE)/image.tar:$(IMAGE):latest ;; \
 	*) $(BUILDER) save --output $(RELEASE)/image.tar $(IMAGE) ;; \
 	esac
-	@gzip -9 <$(RELEASE)/image.tar >$(RELEASE)/nectarcam-dqm-image.tar.gz && rm $(RELEASE)/image.tar
+	@gzip <$(RELEASE)/image.tar >$(RELEASE)/nectarcam-dqm-image.tar.gz && rm $(RELEASE)/image.tar
 	cd $(RELEASE) && sha256sum -- nectarcam-dqm-image.tar.gz >>SHA256SUMS
 
 clean:  ## remove what tests, tools and builds left behind

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.support import base_systems
+from tests.deploy.support import base_systems, images
 from tests.deploy.support.docker_programs import docker_programs
 from tests.deploy.support.engines import SLIM_IMAGE, DockerEngine, Podman
 from tests.deploy.support.fleet import Fleet
@@ -120,6 +120,12 @@ def yard() -> Iterator[Network]:
     folder.mkdir()
     with Network(folder) as network:
         yield network
+
+
+@pytest.fixture(scope="session")
+def image_archive(yard: Network, slim_root: Path, release: Path) -> Path:
+    """The image of all roles, as hosts load it."""
+    return images.image_archive(yard.host("builder", way_out=True), slim_root, release)
 
 
 @pytest.fixture(scope="session")
