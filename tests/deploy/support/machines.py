@@ -223,6 +223,8 @@ class Machine:
                 os.kill(self._leader, signal.SIGKILL)
             self._process.kill()
             self._process.wait()
+            with contextlib.suppress(psutil.NoSuchProcess):
+                psutil.Process(self._leader).wait(60)  # it ends last
             self._process = None
 
     def _ended(self, patience: float = 120) -> int:
