@@ -25,6 +25,7 @@ from typing import Any
 from ZODB.TimeStamp import TimeStamp
 
 from dqm_db.errors import DatabaseUnavailable
+from dqm_db.replication.addresses import Address
 from dqm_db.tls import HUNG_UP, VARIABLES, explained
 
 TID_BYTES = 8
@@ -78,6 +79,10 @@ class ServerAnswer:
         How often the role of the primary has changed hands, as of its last transaction.
     fence_state : str or None
         ``serving`` or ``demoted``.
+    fence_at : float or None
+        When that was decided, unix seconds; 0 when there never was another epoch.
+    asks : int or None
+        How many servers a primary asks for their epoch; 0: it would not hear of another primary.
     source : str or None
         Whom a replica follows, HOST:PORT.
     following : str or None
@@ -113,6 +118,8 @@ class ServerAnswer:
     role: str | None = None
     epoch: int | None = None
     fence_state: str | None = None
+    fence_at: float | None = None
+    asks: int | None = None
     source: str | None = None
     following: str | None = None
     reason: str | None = None
@@ -140,20 +147,26 @@ async def ask_status(
     Parameters
     ----------
     host, port
-        Where its clients connect.
+        Where its clients connect; the path of a UNIX socket, and 0.
     patience : float
         Seconds within which it must have answered.
     tls : ssl.SSLContext or None
-        How to connect; None: without TLS.
+        How to connect by TCP; None: without TLS.
 
     Raises
     ------
     DatabaseUnavailable
         It does not answer in time, or it is no ZEO server.
     """
+    where = Address(host, port)
+    if where.path is not None:
+        tls = None
     try:
         async with asyncio.timeout(patience):
-            reader, writer = await asyncio.open_connection(host, port, ssl=tls)
+            if where.path is not None:
+                reader, writer = await asyncio.open_unix_connection(where.path)
+            else:
+                reader, writer = await asyncio.open_connection(host, port, ssl=tls)
             try:
                 if tls is None:
                     writer.write(ARE_YOU_OK)
@@ -164,20 +177,20 @@ async def ask_status(
             finally:
                 writer.transport.abort()  # nothing is left to say, and closing could wait
     except TimeoutError:
-        raise DatabaseUnavailable(f"{host}:{port} does not answer within {patience:g} s") from None
+        raise DatabaseUnavailable(f"{where} does not answer within {patience:g} s") from None
     except (asyncio.IncompleteReadError, ConnectionResetError):
         hint = f"set {VARIABLES}, if it wants TLS" if tls is None else HUNG_UP
-        raise DatabaseUnavailable(f"{host}:{port} hung up without an answer: {hint}") from None
+        raise DatabaseUnavailable(f"{where} hung up without an answer: {hint}") from None
     except ssl.SSLError as error:
-        raise DatabaseUnavailable(f"{host}:{port}: TLS failed: {explained(error)}") from error
+        raise DatabaseUnavailable(f"{where}: TLS failed: {explained(error)}") from error
     except (OSError, UnicodeError) as error:  # UnicodeError: a host that can be no name
         why: object = error
         if isinstance(error, OSError) and error.errno is not None and error.errno > 0:
             why = os.strerror(error.errno)  # asyncio's own words name the address once more
-        raise DatabaseUnavailable(f"{host}:{port} does not answer: {why}") from error
+        raise DatabaseUnavailable(f"{where} does not answer: {why}") from error
     except ValueError as error:
         raise DatabaseUnavailable(
-            f"what answers at {host}:{port} is no ZEO server ({error}); give the address where "
+            f"what answers at {where} is no ZEO server ({error}); give the address where "
             "clients of the database connect"
         ) from None
 
@@ -226,6 +239,8 @@ def read_answer(message: bytes) -> ServerAnswer:
         role=_text(told.get("role")),
         epoch=_epoch(told.get("epoch")),
         fence_state=_text(told.get("fence_state")),
+        fence_at=_number(told.get("fence_at")),
+        asks=_count(told.get("asks")),
         source=_text(told.get("source")),
         following=_text(told.get("following")),
         reason=_text(told.get("reason")),

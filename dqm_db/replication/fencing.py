@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dqm_db.peers import ask_servers, is_serving_primary
 from dqm_db.replication.addresses import Address
 from dqm_db.replication.errors import Fenced
-from dqm_db.replication.identity import Identity
+from dqm_db.replication.identity import Identity, ServerIdentity
 from dqm_db.server_answers import ServerAnswer
 
 logger = logging.getLogger(__name__)
@@ -67,8 +67,45 @@ def require_alone(answers: Mapping[Address, ServerAnswer], since: int = 0) -> No
             )
 
 
+def require_only(own: ServerIdentity, answers: Mapping[Address, ServerAnswer]) -> str:
+    """Refuse to go on beside another primary of the same epoch that was there before.
+
+    Two that were both forced to be primary are in the same epoch. The one whose epoch was begun
+    first goes on; of two copies of one volume, that which was started first.
+
+    Returns
+    -------
+    str
+        What to say of others that will end; empty when there are none.
+
+    Raises
+    ------
+    Fenced
+        This one is the later one.
+    """
+    later = []
+    for address, answer in answers.items():
+        is_own = (answer.host, answer.started) == (own.host, own.started)
+        if is_own or not is_serving_primary(answer) or (answer.epoch or 0) != own.epoch:
+            continue
+        theirs = (answer.fence_at or 0.0, answer.started or 0.0, answer.host or "")
+        if theirs < (own.fence_at, own.started, own.host):
+            raise Fenced(
+                f"{address} serves as primary in epoch {own.epoch}, too, and has for longer: there "
+                "can only be one, so this server ends. `dqm demote --follow HOST:PORT` lets it "
+                f"follow; if this is the one to keep, stop what runs at {address} first"
+            )
+        later.append(str(address))
+    if not later:
+        return ""
+    return (
+        f"{' and '.join(later)} also serves as primary in epoch {own.epoch}: it ends by itself "
+        "when it asks this server (DQM_SERVERS); else stop it, and let it follow with `dqm demote`"
+    )
+
+
 class FenceWatch:
-    """Asks the other servers now and then; ends this one when its epoch is over.
+    """Asks the other servers now and then; ends this one when it is not the primary any more.
 
     Parameters
     ----------
@@ -93,11 +130,15 @@ class FenceWatch:
         self._thread.join()
 
     def _run(self) -> None:
-        fault = ""  # of the last look, to be logged once
+        fault = warned = ""  # of the last look, to be logged once
         while not self._stopping.wait(ASKED_EVERY):
             try:
-                require_highest(self._identity.now().epoch, ask_servers(self._servers))
-                fault = ""
+                answers, own = ask_servers(self._servers), self._identity.now()
+                require_highest(own.epoch, answers)
+                warning = require_only(own, answers)
+                if warning and warning != warned:
+                    logger.error("%s", warning)
+                fault, warned = "", warning
             except Fenced as error:
                 logger.critical("%s", error)
                 self.fenced = error

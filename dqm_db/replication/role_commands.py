@@ -33,6 +33,7 @@ from dqm_db.volume.state import PRIMARY, PROMOTED, REPLICA, VolumeState
 
 COMPLETE_WITHIN = 10.0
 """Seconds for a replica to get the last transaction of a demoted primary."""
+ANYWAY = "--anyway"
 CONNECTS_WITHIN = 3.0
 """Seconds for the server that a replica follows to accept a connection, if it is on."""
 
@@ -167,7 +168,12 @@ def demote(data_dir: Path | None, successor: str) -> None:
 
 @click.command()
 @DATA_DIR
-def resync(data_dir: Path | None) -> None:
+@click.option(
+    ANYWAY,
+    is_flag=True,
+    help="Also when its source does not answer: until it does, the replica has nothing to serve.",
+)
+def resync(data_dir: Path | None, anyway: bool) -> None:
     """Let the replica on this host begin anew, with its old files set aside.
 
     For a replica that is refused because it has transactions that its primary has not, or whose
@@ -182,6 +188,13 @@ def resync(data_dir: Path | None) -> None:
         )
     volume = server.volume
     state = server.state
+    source = server.source if state.source is None else Address.parse(state.source, "source")
+    if source is not None and not anyway and not _is_on(source):
+        raise RoleRefused(
+            f"{source}, from which the new copy is to come, accepts no connections: until it does, "
+            f"this replica would have nothing to serve. Start it first; {ANYWAY} begins anew "
+            "nevertheless"
+        )
     if not state.set_aside:  # else it was decided already, and is only to be finished
         decided = _decided("resync")
         why = decided if state.role is None else f"{state.why.partition('; ')[0]}; {decided}"
@@ -196,13 +209,6 @@ def resync(data_dir: Path | None) -> None:
     if free < held:
         click.echo(
             "dqm: warning: the new copy may not fit; the replica then waits for room", err=True
-        )
-    source = server.source if state.source is None else Address.parse(state.source, "source")
-    if source is not None and not _is_on(source):
-        click.echo(
-            f"dqm: warning: {source}, from which the new copy is to come, accepts no connections: "
-            "until it does, this replica has nothing to serve",
-            err=True,
         )
     answer = server.become(
         state, lambda answer: answer.role == REPLICA and (answer.started or 0) >= state.at

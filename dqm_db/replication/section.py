@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +28,19 @@ from dqm_db.volume.unfinished_pack import finish_pack, undo_unfinished_pack
 
 logger = logging.getLogger(__name__)
 
+NOBODY_ASKED = (
+    "DQM_SERVERS is not set: this primary asks no other server, so that it would go on when "
+    "another one was promoted. Set it to the client addresses of all servers, the same on all hosts"
+)
+
 
 class Replicated:
     """What ZConfig makes of a section; ZEO calls :meth:`open`.
+
+    Attributes
+    ----------
+    listeners : sequence of socket.socket
+        Where replicas connect, in the place of ``replicate-to``: sockets that listen already.
 
     Parameters
     ----------
@@ -54,6 +66,7 @@ class Replicated:
 
         adapter.install()
         zeo_server.install()
+        self.listeners: Sequence[socket.socket] = ()
         self.name = section.getSectionName()
         self.file_storage = section.base
         self.replicate_to = _tcp(section.replicate_to, "replicate-to")
@@ -92,20 +105,20 @@ class Replicated:
         encryption = self._encryption()
         is_primary = self.replicate_from is None
         servers = configured_servers()
-        listener = None
+        listeners: list[socket.socket] = []
         storage = files = self._open_files()
         try:
             self._prepare(files)
             if self.replicate_to is not None:
-                listener = listen(self.replicate_to, "replicate-to")
+                listeners.extend(self.listeners or [listen(self.replicate_to, "replicate-to")])
             settle_epoch(files, volume, state, servers, primary=is_primary)
-            if listener is not None:
+            if listeners:
                 storage = Primary(
-                    files, listener, keep_alive=self.keep_alive, encryption=encryption
+                    files, listeners, keep_alive=self.keep_alive, encryption=encryption
                 )
         except BaseException:
             files.close()
-            if listener is not None:
+            for listener in listeners:
                 listener.close()
             raise
         if self.replicate_from is not None:
@@ -117,9 +130,12 @@ class Replicated:
                 encryption=encryption,
             )
         source = None if self.replicate_from is None else str(self.replicate_from)
-        storage.dqm_identity = Identity(files, PRIMARY if is_primary else REPLICA, source)
+        role = PRIMARY if is_primary else REPLICA
+        identity = storage.dqm_identity = Identity(files, role, source, asks=len(servers))
         if is_primary and servers:
-            storage.dqm_fence_watch = FenceWatch(storage.dqm_identity, servers)
+            storage.dqm_fence_watch = FenceWatch(identity, servers)
+        elif is_primary and (listeners or identity.now().epoch):
+            logger.warning("%s", NOBODY_ASKED)
         return storage
 
     def _encryption(self) -> Any:

@@ -126,9 +126,10 @@ class ServerState:
     """
 
     def __init__(self, storage: Any) -> None:
-        self._started = time.time()
         self._outermost = storage
         self._once = Once()
+        identity = self._once.part("identity", lambda: identity_of(storage))
+        self._started = time.time() if identity is None else identity.started
         self.secondary = _layer(storage, Secondary)
         self.primary = _layer(storage, Primary)
         self.files = _layer(storage, FileStorage)
@@ -166,6 +167,8 @@ class ServerState:
             "role": self._role() if identity is None else identity.role,
             "epoch": None if identity is None else identity.epoch,
             "fence_state": None if identity is None else identity.fence_state,
+            "fence_at": None if identity is None else identity.fence_at,
+            "asks": None if identity is None else identity.asks,
             "source": part("source", self._source),
             "following": part("following", lambda: getattr(factory, "following", None)),
             "reason": part("reason", lambda: getattr(factory, "reason", None)),

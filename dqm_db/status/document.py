@@ -44,6 +44,8 @@ def _server(server: ServerStatus) -> dict[str, Any]:
         "lag_bytes": server.lag_bytes,
         "epoch": answer.epoch,
         "fence_state": answer.fence_state,
+        "fence_at": answer.fence_at,
+        "asks": answer.asks,
         "clients": answer.clients,
         "source": answer.source,
         "following": answer.following,

@@ -53,6 +53,16 @@ def _one(
             "It was demoted and accepts no writes: promote a replica with dqm promote.",
             server.address,
         )
+    elif server.role == PRIMARY and answer.asks == 0 and (answer.epoch or 0) > 0:
+        # roles have changed before, and a former primary may come back
+        yield Item(
+            Level.WARNING,
+            "fence",
+            "Role",
+            "It knows of no other server, so that it would not hear of another primary: set "
+            "DQM_SERVERS, the same on all hosts, and restart it.",
+            server.address,
+        )
     yield from _disk(server.address, answer, limits)
     yield from _aside(server.address, answer, limits)
     yield from _certificate(server.address, answer, limits, now)

@@ -11,12 +11,13 @@ import ZODB
 from click.testing import CliRunner
 from ZODB.FileStorage import FileStorage
 
+from dqm_db.replication.errors import RoleRefused
 from dqm_db.replication.role_commands import promote, resync
 from dqm_db.volume.layout import Volume
 from dqm_db.volume.state import PROMOTED, RESTORED, VolumeState
 
 
-def test_resync_warns_when_there_is_nothing_to_copy_from(tmp_path: Path) -> None:
+def test_resync_refuses_when_there_is_nothing_to_copy_from(tmp_path: Path) -> None:
     volume = Volume(tmp_path)
     volume.create()
     with socket.socket() as source:
@@ -25,13 +26,18 @@ def test_resync_warns_when_there_is_nothing_to_copy_from(tmp_path: Path) -> None
         volume.configuration.write_text(
             f"<zeo>\n  address 127.0.0.1:1\n</zeo>\n  replicate-from {host}:{port}\n"
         )
-        silent = CliRunner().invoke(resync, ["--data-dir", str(tmp_path)])
+        words = ["--data-dir", str(tmp_path)]
+        silent = CliRunner().invoke(resync, words)
+        assert not VolumeState.read(volume).set_aside
+        anyway = CliRunner().invoke(resync, [*words, "--anyway"])
+        assert VolumeState.read(volume).set_aside
+        VolumeState().write(volume)
         source.listen()
-        there = CliRunner().invoke(resync, ["--data-dir", str(tmp_path)])
-    assert (silent.exit_code, there.exit_code) == (0, 0)
-    warning = f"{host}:{port}, from which the new copy is to come, accepts no connections"
-    assert warning in silent.stderr
-    assert "accepts no connections" not in there.stderr
+        there = CliRunner().invoke(resync, words)
+    assert isinstance(silent.exception, RoleRefused)
+    reason = f"{host}:{port}, from which the new copy is to come, accepts no connections"
+    assert reason in str(silent.exception)
+    assert (anyway.exit_code, there.exit_code) == (0, 0)
     assert VolumeState.read(volume).set_aside
 
 

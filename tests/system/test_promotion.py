@@ -264,6 +264,29 @@ def test_an_old_primary_that_still_runs_is_ended_and_not_written_to(
     assert "epoch 1" in one.text()
 
 
+def test_of_two_primaries_in_one_epoch_the_later_one_ends(
+    pair: Pair, settings: DatabaseSettings
+) -> None:
+    """As when both were forced, each while the other one could not be reached."""
+    one, two = pair.start().one, pair.two
+    write(settings, 1)
+    two.wait_for(one)
+    two.stop()
+    VolumeState(role=PRIMARY, begin_epoch=PROMOTED, at=9.0, why="test").write(Volume(one.data_dir))
+    one.send(signal.SIGHUP)
+    eventually(lambda: role_of(one) == ("primary", 1, "serving"), "the first is forced")
+    one.send(signal.SIGSTOP)
+    VolumeState(role=PRIMARY, begin_epoch=PROMOTED, at=5.0, why="test").write(Volume(two.data_dir))
+    two.start()
+    eventually(lambda: role_of(two) == ("primary", 1, "serving"), "the second is forced, too")
+    one.send(signal.SIGCONT)
+    assert one.wait() == 77
+    assert "serves as primary in epoch 1, too, and has for longer" in one.text()
+    write(settings, 2)
+    assert runs_in(at(settings, two)) == {1, 2}
+    assert two.is_running()
+
+
 def test_a_client_refuses_an_old_primary_that_knows_of_no_other(
     database_server: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
