@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dqm_db.replication.addresses import Address
 from dqm_db.settings import DatabaseSettings
 from dqm_db.status.document import document
 from dqm_db.status.model import Level, SystemStatus
@@ -87,7 +86,7 @@ class SystemPage:
         """
         url = settings.db_url
         servers = zeo_addresses(url) if url.startswith("zeo://") else []
-        return cls([str(Address(*server)) for server in servers])
+        return cls([str(server) for server in servers])
 
     def renew(self, status: SystemStatus) -> bool:
         """Take over *status*; whether the alarm is another one."""

@@ -54,7 +54,7 @@ def known_servers(settings: DatabaseSettings | None = None) -> tuple[Address, ..
     url = (settings or load(DatabaseSettings)).db_url
     if (found := configured_servers()) or not url.startswith("zeo://"):
         return found
-    return tuple(dict.fromkeys(Address(*address) for address in zeo_addresses(url)))
+    return tuple(dict.fromkeys(zeo_addresses(url)))
 
 
 def ask_servers(
@@ -126,7 +126,7 @@ def only_where_to_write(settings: DatabaseSettings) -> DatabaseSettings:
     """
     if not settings.db_url.startswith("zeo://"):
         return settings
-    given = [Address(*address) for address in zeo_addresses(settings.db_url)]
+    given = zeo_addresses(settings.db_url)
     everyone = dict.fromkeys([*given, *configured_servers()])
     if len(everyone) == 1:
         return settings

@@ -1,8 +1,9 @@
 """Opening the database: any ZODB storage URI, read-only unless a writer asks.
 
-``zeo://HOST:PORT[,HOST:PORT…]`` is resolved here (several servers, bounded waiting, a bounded blob
-cache); every other scheme by zodburi, e.g. ``file:///data/filestorage/Data.fs``. A file that is
-read directly shows the state at its opening; only clients of a server see what others commit.
+``zeo://HOST:PORT[,HOST:PORT…]`` and ``zeo:///PATH`` of a UNIX socket are resolved here (several
+servers, bounded waiting, a bounded blob cache); every other scheme by zodburi, e.g.
+``file:///data/filestorage/Data.fs``. A file that is read directly shows the state at its opening;
+only clients of a server see what others commit.
 """
 
 from __future__ import annotations
@@ -45,7 +46,6 @@ from dqm_db.errors import (
 )
 from dqm_db.model import ROOT_KEY, SCHEMA, Root
 from dqm_db.reader import Snapshot
-from dqm_db.replication.addresses import Address
 from dqm_db.settings import DatabaseSettings, SystemSettings, load
 from dqm_db.tls import TLSFiles, client_context, warn_about
 from dqm_db.tls_fault import fault_of_server
@@ -271,15 +271,16 @@ class Database:
         settings = self.settings
         addresses = zeo_addresses(settings.db_url)
         system = load(SystemSettings)
-        self._tls = client_context(system)
-        if (files := TLSFiles.of(system)) is not None:
-            warn_about(files)
+        if all(address.path is None for address in addresses):  # who may use a socket says its mode
+            self._tls = client_context(system)
+            if (files := TLSFiles.of(system)) is not None:
+                warn_about(files)
         blobs = settings.blob_cache_dir
         if blobs is None:
             blobs = Path(tempfile.mkdtemp(prefix="dqm-blobs-"))
             self._resources.callback(shutil.rmtree, blobs, ignore_errors=True)
         storage = Client(
-            addresses,
+            [address.path or tuple(address) for address in addresses],
             read_only=self.read_only,
             wait=must_answer,
             wait_timeout=settings.db_wait,
@@ -303,12 +304,13 @@ class Database:
             self._looked_at_tls = now
             patience = max(self.settings.db_wait, LOOK_AT_TLS_FOR)
             faults = (
-                (host, port, fault_of_server(host, port, self._tls, patience))
-                for host, port in zeo_addresses(url)
+                (address, fault_of_server(*address, self._tls, patience))
+                for address in zeo_addresses(url)
+                if address.path is None
             )
             self._tls_fault = "; ".join(
-                f"TLS with {Address(host, port)} fails: {fault}"
-                for host, port, fault in faults
+                f"TLS with {address} fails: {fault}"
+                for address, fault in faults
                 if fault is not None
             )
         return self._tls_fault

@@ -8,23 +8,28 @@ from pathlib import Path
 from urllib.parse import parse_qsl, urlencode
 
 from dqm_db.errors import ConfigurationError
-
-Address = tuple[str, int]
+from dqm_db.replication.addresses import Address
 
 
 def zeo_addresses(url: str) -> list[Address]:
-    """The servers of a ``zeo://HOST:PORT[,HOST:PORT…]`` URL.
+    """The servers of ``zeo://HOST:PORT[,HOST:PORT…]``, or the UNIX socket of ``zeo:///PATH``.
 
     Raises
     ------
     ConfigurationError
-        A server is not HOST:PORT, or the URL has options; there are none.
+        A server is not HOST:PORT, a socket is not alone, or the URL has options; there are none.
     """
     servers, question, options = url.removeprefix("zeo://").partition("?")
     if question:
         raise ConfigurationError(
             f"{url!r}: zeo:// takes no options here ({options!r}); use the DQM_DB_… settings"
         )
+    if servers.startswith("/"):
+        if "," in servers or not servers.strip("/"):
+            raise ConfigurationError(
+                f"{url!r}: a UNIX socket is named alone, such as zeo:///run/dqm/zeo.sock"
+            )
+        return [Address.of_socket(servers)]
     addresses = []
     for server in servers.rstrip("/").split(","):
         host, colon, port = server.strip().rpartition(":")
@@ -32,7 +37,7 @@ def zeo_addresses(url: str) -> list[Address]:
             raise ConfigurationError(
                 f"{url!r}: {server!r} is not HOST:PORT; write zeo://HOST:PORT[,HOST:PORT…]"
             )
-        addresses.append((host.strip("[]"), int(port)))
+        addresses.append(Address(host.strip("[]"), int(port)))
     return addresses
 
 
@@ -68,10 +73,17 @@ def shown(text: str) -> str:
 def identities(url: str) -> list[str]:
     """What databases the URL leads to, each under one name however it is written, sorted.
 
-    Servers are named by their numeric address, files by their real path.
+    Servers are named by their numeric address, files and UNIX sockets by their real path.
     """
     if url.startswith("zeo://"):
-        return sorted({f"{_numeric(host)}:{port}" for host, port in zeo_addresses(url)})
+        return sorted(
+            {
+                f"{_numeric(address.host)}:{address.port}"
+                if address.path is None
+                else str(Path(address.path).resolve())
+                for address in zeo_addresses(url)
+            }
+        )
     if url.startswith("file://"):
         return [str(file_path(url).resolve())]
     return [url.partition("?")[0].rstrip("/")]

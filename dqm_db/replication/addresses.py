@@ -14,7 +14,10 @@ BACKLOG = 100
 
 
 class Address(NamedTuple):
-    """A TCP address; ``host`` is a name or a number without brackets."""
+    """A TCP address; ``host`` is a name or a number without brackets.
+
+    Or a UNIX socket: ``host`` is its absolute path, ``port`` is 0.
+    """
 
     host: str
     port: int
@@ -42,6 +45,7 @@ class Address(NamedTuple):
             colon
             and host
             and (bracketed or ":" not in host)
+            and not host.startswith("/")
             and not any(letter.isspace() or not letter.isprintable() for letter in host)
             and port.isascii()
             and port.isdigit()
@@ -53,12 +57,34 @@ class Address(NamedTuple):
             )
         return cls(host, int(port))
 
+    @classmethod
+    def of_socket(cls, path: str) -> Address:
+        """That of the UNIX socket at the absolute *path*."""
+        return cls(path, 0)
+
+    @property
+    def path(self) -> str | None:
+        """Of a UNIX socket; None for a TCP address."""
+        return self.host if self.host.startswith("/") else None
+
     def __str__(self) -> str:
+        if self.path is not None:
+            return self.path
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def is_loopback(self) -> bool:
         """Whether only processes of this machine can connect."""
-        return self.host in ("localhost", "::1") or self.host.startswith("127.")
+        return (
+            self.path is not None
+            or self.host in ("localhost", "::1")
+            or self.host.startswith("127.")
+        )
+
+
+def shown_address(listener: socket.socket) -> str:
+    """Where *listener* listens, for people."""
+    where = listener.getsockname()
+    return str(where if listener.family == socket.AF_UNIX else Address(*where[:2]))
 
 
 def listen(address: Address, purpose: str) -> socket.socket:

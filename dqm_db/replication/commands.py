@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import click
 
 from dqm_db.errors import ConfigurationError
+from dqm_db.inherited_sockets import (
+    CLIENTS,
+    REPLICAS,
+    InheritedSockets,
+    is_open_to_all,
+)
 from dqm_db.replication.addresses import Address, listen
 from dqm_db.replication.configuration import (
     configuration,
@@ -57,7 +64,8 @@ def primary(
 ) -> None:
     """Serve the primary database: the one that accepts writes.
 
-    Runs until SIGTERM or Ctrl-C and logs to the standard error.
+    Runs until SIGTERM or Ctrl-C and logs to the standard error. It listens at the sockets that it
+    inherits, if there are any, instead of the addresses.
     """
     settings = load(
         ServerSettings,
@@ -95,7 +103,8 @@ def replica(
     """Serve a copy that follows a primary; its clients can only read.
 
     The data directory must be the replica's own: empty at first, never another server's. Runs
-    until SIGTERM or Ctrl-C and logs to the standard error.
+    until SIGTERM or Ctrl-C and logs to the standard error. It listens at the sockets that it
+    inherits, if there are any, instead of the addresses.
     """
     settings = load(
         ServerSettings,
@@ -113,13 +122,63 @@ def replica(
     _serve(settings, source=settings.primary)
 
 
+@dataclass(frozen=True, slots=True)
+class Entrances:
+    """Where a server lets others in that has inherited sockets.
+
+    Attributes
+    ----------
+    inherited : tuple of Address
+    clients, replicas : Address or None
+        What ``zeo.conf`` says instead of the settings.
+    listens_itself : bool
+        Whether clients connect at the address of the settings.
+    """
+
+    inherited: tuple[Address, ...]
+    clients: Address | None
+    replicas: Address | None
+    listens_itself: bool
+
+    @classmethod
+    def of(cls, inherited: InheritedSockets) -> Entrances:
+        """That of the *inherited* sockets.
+
+        A container without a network gets those of its host, where commands that run in the
+        container cannot connect: for them the server listens at its own address, too.
+
+        Raises
+        ------
+        ConfigurationError
+            Replicas would have to connect to a UNIX socket.
+        """
+        clients, replicas = inherited.named(CLIENTS), inherited.named(REPLICAS)
+        for one in replicas:
+            if one.address.path is not None:
+                raise ConfigurationError(
+                    f"the inherited socket {REPLICAS!r} is {one.address}: replicas connect by TCP"
+                )
+        # first the one that commands on this host can name
+        here = sorted(
+            (one.address for one in clients if not one.is_of_another_network()),
+            key=lambda address: address.path is not None,
+        )
+        return cls(
+            inherited=tuple(one.address for one in inherited),
+            clients=here[0] if here else None,
+            replicas=replicas[0].address if replicas else None,
+            listens_itself=not here,
+        )
+
+
 def _serve(settings: ServerSettings, source: str | None) -> NoReturn:
     require_verified(unless=settings.unverified_versions)
     # Both import ZODB, which takes 0.3 s.
     from dqm_db.replication.roles import assigned
     from dqm_db.replication.server import restarting, serve
 
-    with restarting():  # before volume.json is read: whoever changes it then sends SIGHUP
+    inherited = InheritedSockets.take(CLIENTS, REPLICAS)
+    with restarting(inherited):  # before volume.json is read: whoever changes it then sends SIGHUP
         volume = Volume(settings.data_dir)
         state = VolumeState.read(volume)
         role = assigned(settings, source, state)
@@ -127,13 +186,25 @@ def _serve(settings: ServerSettings, source: str | None) -> NoReturn:
         system = load(SystemSettings)
         server_context(system)  # what is wrong with the certificates is said here
         tls = TLSFiles.of(system)
-        text = configuration(settings, source=role.source, tls=tls)
+        entrances = Entrances.of(inherited)
+        text = configuration(
+            settings,
+            source=role.source,
+            tls=tls,
+            clients=entrances.clients,
+            replicas=entrances.replicas,
+        )
         if role.notice:
             click.echo(f"dqm: warning: {role.notice}", err=True)
-        clients = Address.parse(settings.zeo_address, "address")
-        listen(clients, "address").close()  # ZEO's own error is a page of usage
-        for listens_at in (clients, replication_address(settings, role.source)):
-            if listens_at and not listens_at.is_loopback() and tls is None:
+        own_clients = Address.parse(settings.zeo_address, "address")
+        own_replicas = replication_address(settings, role.source)
+        addresses = [
+            *entrances.inherited,
+            *([own_clients] if entrances.listens_itself else []),
+            *([own_replicas] if own_replicas and entrances.replicas is None else []),
+        ]
+        for listens_at in addresses:
+            if not listens_at.is_loopback() and tls is None:
                 said = (
                     f"{listens_at} is not loopback: without TLS, whoever reaches it can read "
                     "everything, and write where clients connect to a primary"
@@ -144,6 +215,20 @@ def _serve(settings: ServerSettings, source: str | None) -> NoReturn:
                         "if nobody else can reach it"
                     )
                 click.echo(f"dqm: warning: {said}", err=True)
+            if tls is not None and listens_at.path and is_open_to_all(Path(listens_at.path)):
+                click.echo(
+                    f"dqm: warning: every user of this host may connect to {listens_at}, without "
+                    "a certificate: give the socket another SocketMode=, such as 0660",
+                    err=True,
+                )
+        clients = [one.listener() for one in inherited.named(CLIENTS)]
+        if entrances.listens_itself:
+            own = listen(own_clients, "address")
+            if clients:
+                clients.append(own)
+            else:
+                own.close()  # it was free: ZEO's own error is a page of usage
         set_aside(volume, state)
-        serve(write_configuration(settings, text))
+        replicas = [one.listener() for one in inherited.named(REPLICAS)]
+        serve(write_configuration(settings, text), clients, replicas)
     raise AssertionError("unreachable")

@@ -76,7 +76,12 @@ TLS_TEMPLATE = """\
 
 
 def configuration(
-    settings: ServerSettings, *, source: str | None = None, tls: TLSFiles | None = None
+    settings: ServerSettings,
+    *,
+    source: str | None = None,
+    tls: TLSFiles | None = None,
+    clients: Address | None = None,
+    replicas: Address | None = None,
 ) -> str:
     """The text of ``zeo.conf``.
 
@@ -88,14 +93,16 @@ def configuration(
         HOST:PORT of the server to follow; a primary when None, whatever ``settings.primary`` says.
     tls
         The certificates with which all connections are encrypted; none are when None.
+    clients, replicas
+        Where they connect when the sockets are inherited; None: as *settings* say.
 
     Raises
     ------
     ConfigurationError
         An address or path that cannot be written there, or addresses that clash.
     """
-    addresses = {"clients": Address.parse(settings.zeo_address, "address")}
-    replicas_at = replication_address(settings, source)
+    addresses = {"clients": clients or Address.parse(settings.zeo_address, "address")}
+    replicas_at = replicas or replication_address(settings, source)
     if replicas_at is not None:
         addresses["replicas"] = replicas_at
     if source is not None:
@@ -124,7 +131,7 @@ def configuration(
     return TEMPLATE.format(
         role="primary" if source is None else "replica",
         path=_written(volume.configuration),
-        zeo=addresses["clients"],
+        zeo=_written(Path(str(addresses["clients"])), "socket"),
         queue=INVALIDATION_QUEUE,
         timeout=f"  transaction-timeout {timeout}\n" if timeout else "",
         ssl=ssl,

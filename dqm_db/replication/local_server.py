@@ -179,7 +179,12 @@ def _configuration(volume: Volume) -> dict[str, Address]:
             "the server's --data-dir (DQM_DATA_DIR)"
         ) from None
     found = re.findall(r"^\s*(address|replicate-to|replicate-from)\s+(\S+)\s*$", text, re.M)
-    told = {key: Address.parse(value, str(volume.configuration)) for key, value in found}
+    told = {
+        key: Address.of_socket(value)
+        if value.startswith("/")
+        else Address.parse(value, str(volume.configuration))
+        for key, value in found
+    }
     if "address" not in told:
         raise RoleRefused(f"{volume.configuration} names no address of clients")
     host, port = told["address"]

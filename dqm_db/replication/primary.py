@@ -6,7 +6,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import zc.zrs.primary as zrs
@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IHandshakeListener
 from ZODB.TimeStamp import TimeStamp
 from zope.interface import implementer
 
+from dqm_db.replication.addresses import shown_address
 from dqm_db.replication.encryption import HANDSHAKE_SECONDS, Encryption
 from dqm_db.replication.errors import UnknownTransaction
 from dqm_db.replication.reactor import running_reactor
@@ -41,8 +42,8 @@ class Primary(zrs.Primary):
     ----------
     storage
         The open FileStorage.
-    listener
-        A bound, listening, non-blocking socket (a blocking one would hang the reactor). It is
+    listeners
+        Bound, listening, non-blocking sockets (a blocking one would hang the reactor). They are
         bound before the storage serves anybody, so that a busy port is an error of the start.
     keep_alive
         Seconds between signs of life; a replica that is silent for twice as long is hung up on.
@@ -53,15 +54,17 @@ class Primary(zrs.Primary):
     def __init__(
         self,
         storage: Any,
-        listener: socket.socket,
+        listeners: Sequence[socket.socket],
         *,
         keep_alive: float,
         encryption: Encryption | None = None,
     ) -> None:
-        self._listener_socket = listener
+        self._listener_sockets = listeners
         self._keep_alive = keep_alive
         self._encryption = encryption
-        super().__init__(storage, listener.getsockname()[:2], running_reactor())
+        self._ports: list[Any] = []
+        addresses = ", ".join(map(shown_address, listeners))
+        super().__init__(storage, addresses, running_reactor())
 
     def cfr_listen(self) -> None:
         """Let the reactor, in whose thread this runs, accept connections."""
@@ -73,15 +76,21 @@ class Primary(zrs.Primary):
         if self._encryption is not None:
             factory = self._encryption.serving(factory)
         try:
-            self._listener = self._reactor.adoptStreamPort(
-                self._listener_socket.fileno(), self._listener_socket.family, factory
-            )
+            for listener in self._listener_sockets:
+                port = self._reactor.adoptStreamPort(listener.fileno(), listener.family, factory)
+                self._ports.append(port)
         except Exception:
             # Raised here it would only be logged, and the server would never replicate.
             logger.critical("cannot serve replicas at %s", self._addr, exc_info=True)
             logging.shutdown()
             os._exit(os.EX_OSERR)
-        self._listener_socket.close()  # the reactor has a duplicate
+        for listener in self._listener_sockets:
+            listener.close()  # the reactor has a duplicate
+
+    def cfr_stop_listening(self) -> None:
+        """Let the reactor, in whose thread this runs, accept no more connections."""
+        for port in self._ports:
+            port.stopListening()
 
     def close(self) -> None:
         """Stop accepting, close the file, then send what replicas lack for a limited time."""

@@ -7,11 +7,13 @@ that whoever started it need not know: that is how a running server changes its 
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import signal
+import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -21,7 +23,10 @@ from ZEO.runzeo import ZEOOptions, ZEOServer
 from ZODB.FileStorage.FileStorage import FileStorageError
 from ZODB.FileStorage.format import CorruptedError
 
+from dqm_db.inherited_sockets import InheritedSockets
 from dqm_db.replication.fencing import FenceWatch
+from dqm_db.replication.section import Replicated
+from dqm_db.service_manager import READY, RELOADING, STOPPING, notify
 from dqm_db.volume.errors import DamagedData, DataInUse, DataUnwritable
 
 logger = logging.getLogger(__name__)
@@ -34,6 +39,7 @@ def stop(_signal: int, _frame: FrameType | None) -> NoReturn:
     """End with code 0, closing what is open; a second signal does not interrupt the closing."""
     for number in (*STOP_SIGNALS, RESTART_SIGNAL):
         signal.signal(number, signal.SIG_IGN)
+    notify(STOPPING)
     sys.exit(0)
 
 
@@ -61,8 +67,11 @@ def restart(_signal: int, _frame: FrameType | None) -> NoReturn:
 
 
 @contextlib.contextmanager
-def restarting() -> Iterator[None]:
-    """Catch the signals from now on; what is left by SIGHUP begins the whole program anew."""
+def restarting(inherited: InheritedSockets) -> Iterator[None]:
+    """Catch the signals from now on; what is left by SIGHUP begins the whole program anew.
+
+    It inherits the sockets that this one has *inherited*.
+    """
     catch_signals()
     try:
         yield
@@ -72,15 +81,35 @@ def restarting() -> Iterator[None]:
         if found.stopped:
             sys.exit(0)
         logger.warning("beginning anew: %s", " ".join(sys.orig_argv))
+        notify(RELOADING)
+        inherited.hand_on()
         logging.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()
-        # All files and sockets of Python are closed by this, and threads are gone.
+        # All other files and sockets of Python are closed by this, and threads are gone.
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606
 
 
 class Server(ZEOServer):
-    """``runzeo``, with our signals and errors."""
+    """``runzeo``, with our signals and errors.
+
+    Parameters
+    ----------
+    options
+    clients, replicas
+        Where they connect, in the place of the addresses in ``zeo.conf``: sockets that listen
+        already.
+    """
+
+    def __init__(
+        self,
+        options: ZEOOptions,
+        clients: Sequence[socket.socket] = (),
+        replicas: Sequence[socket.socket] = (),
+    ) -> None:
+        super().__init__(options)
+        self._clients = clients
+        self._replicas = replicas
 
     def main(self) -> None:
         """Serve until a signal comes.
@@ -121,6 +150,9 @@ class Server(ZEOServer):
         RoleContradiction, DamagedVolumeState, Fenced, DamagedFence
             This server may not be what its ``zeo.conf`` says.
         """
+        for opener in self.options.storages:
+            if isinstance(opener, Replicated):
+                opener.listeners = self._replicas
         try:
             super().open_storages()
         except zc.lockfile.LockError as error:
@@ -132,6 +164,37 @@ class Server(ZEOServer):
             ) from error
         except OSError as error:
             raise DataUnwritable(f"cannot open {error.filename} ({error.strerror})") from error
+
+    def check_socket(self) -> None:
+        """Somebody listens at our address already if the sockets are inherited: we do."""
+        if not self._clients:
+            super().check_socket()
+
+    def clear_socket(self) -> None:
+        """The file of an inherited UNIX socket stays: others will connect when we are gone."""
+        if not self._clients:
+            super().clear_socket()
+
+    def create_server(self) -> None:
+        """Let clients in."""
+        # Only now: the internals that these modules change may not exist in other releases.
+        from dqm_db.replication.methods import StorageServer
+        from dqm_db.replication.tls_acceptor import Acceptor
+
+        options = self.options
+        self.server = StorageServer(
+            options.address,
+            self.storages,
+            read_only=options.read_only,
+            client_conflict_resolution=options.client_conflict_resolution,
+            msgpack=options.msgpack,
+            invalidation_queue_size=options.invalidation_queue_size,
+            invalidation_age=options.invalidation_age,
+            transaction_timeout=options.transaction_timeout,
+            ssl=options.ssl,
+            Acceptor=functools.partial(Acceptor, listeners=self._clients),
+        )
+        notify(READY)
 
     def setup_signals(self) -> None:
         """Ours; the other signals as in ZEO (SIGUSR2 reopens the log)."""
@@ -156,8 +219,19 @@ def catch_signals() -> None:
     signal.signal(RESTART_SIGNAL, hang_up)
 
 
-def serve(path: Path) -> NoReturn:
+def serve(
+    path: Path,
+    clients: Sequence[socket.socket] = (),
+    replicas: Sequence[socket.socket] = (),
+) -> NoReturn:
     """Serve what the ``zeo.conf`` at *path* describes until a signal ends this process.
+
+    Parameters
+    ----------
+    path
+        Of the file.
+    clients, replicas
+        As of `Server`.
 
     Raises
     ------
@@ -168,5 +242,5 @@ def serve(path: Path) -> NoReturn:
     """
     options = ZEOOptions()
     options.realize(["-C", str(path)], progname="dqm")
-    Server(options).main()
+    Server(options, clients, replicas).main()
     sys.exit(0)

@@ -1,4 +1,4 @@
-"""Lets ZEO's clients in by TLS, and says why one is not let in.
+"""Lets ZEO's clients in, by TLS and at inherited sockets, and says why one is not let in.
 
 asyncio serves TLS by itself, but of a handshake that failed it tells nobody: neither the log, nor
 the client, whose connection just ends.
@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import os
 import socket
 import ssl
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import ZEO.asyncio.server
 
+from dqm_db.replication.addresses import shown_address
 from dqm_db.replication.refusals import Refusals
 from dqm_db.tls import NO_TLS, explained
+
+logger = logging.getLogger(__name__)
 
 STOCK_ACCEPTOR = ZEO.asyncio.server.Acceptor
 
@@ -88,19 +93,73 @@ class Door(asyncio.Protocol):
         self._acceptor.welcome(connection)
 
 
+class ClosedTogether:
+    """Several of asyncio's servers, for ZEO, which knows one."""
+
+    def __init__(self, servers: Sequence[asyncio.Server]) -> None:
+        self._servers = servers
+
+    def close(self) -> None:
+        """Accept no more."""
+        for server in self._servers:
+            server.close()
+
+    async def wait_closed(self) -> None:
+        """Return when all are closed."""
+        await asyncio.gather(*(server.wait_closed() for server in self._servers))
+
+
 class Acceptor(STOCK_ACCEPTOR):  # type: ignore[misc, valid-type]
-    """ZEO's, with TLS of our own when there is any."""
+    """ZEO's, with TLS of our own when there is any.
+
+    Parameters
+    ----------
+    listeners
+        Where clients connect, in the place of *addr*, which is then only a name: sockets that
+        listen already. What comes by a UNIX socket is without TLS: who may come says its mode.
+    """
 
     def __init__(
-        self, storage_server: Any, addr: Any, context: ssl.SSLContext | None, msgpack: bool
+        self,
+        storage_server: Any,
+        addr: Any,
+        context: ssl.SSLContext | None,
+        msgpack: bool,
+        *,
+        listeners: Sequence[socket.socket] = (),
     ) -> None:
         self._tls = context  # at first: connections come as soon as ZEO listens
         if context is not None:
             context.sslobject_class = TalkingSSLObject
         self._refusals = Refusals("the client")
         self._welcoming: set[asyncio.Task[None]] = set()
-        super().__init__(storage_server, addr, None, msgpack)
+        if listeners:
+            self._serve(storage_server, addr, msgpack, listeners)
+        else:
+            super().__init__(storage_server, addr, None, msgpack)
         self.ssl_context = context
+
+    def _serve(
+        self, storage_server: Any, addr: Any, msgpack: bool, listeners: Sequence[socket.socket]
+    ) -> None:
+        """As `__init__` of ZEO's, which would bind."""
+        self.storage_server, self.addr, self.msgpack = storage_server, addr, msgpack
+        loop = self.event_loop = ZEO.asyncio.server.new_event_loop()
+        plain = super().factory
+        self.server = ClosedTogether(
+            [
+                loop.run_until_complete(
+                    loop.create_server(
+                        plain if listener.family == socket.AF_UNIX else self.factory,
+                        sock=listener,
+                        backlog=socket.SOMAXCONN,  # not less than the service manager gave it
+                    )
+                )
+                for listener in listeners
+            ]
+        )
+        for listener in listeners:
+            logger.info("clients connect to %s", shown_address(listener))
 
     def factory(self) -> asyncio.Protocol:
         """The protocol of a connection that was just accepted."""

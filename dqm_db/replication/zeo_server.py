@@ -42,7 +42,8 @@ class ServerProtocol(STOCK):  # type: ignore[misc, valid-type]
         def receive_first(data: bytes) -> None:
             self.data_received = receive
             if is_hello(data):
-                host, port = self.get_peername()[:2]
+                # by a UNIX socket clients have no address
+                host, port = (self.get_peername() or ("a UNIX socket", 0))[:2]
                 refusals.log(host, port, WITHOUT_TLS)
                 self.close()
             else:
