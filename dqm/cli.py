@@ -102,8 +102,11 @@ class LazyGroup(click.Group):
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="nectarcam-dqm", prog_name="dqm")
-def dqm() -> None:
+@click.pass_context
+def dqm(context: click.Context) -> None:
     """Data-quality monitoring of NectarCAM: from results files to plots in the browser."""
+    if context.invoked_subcommand == "healthcheck":  # every few seconds: it loads no settings
+        return
     from dqm.variables import unknown_variables
 
     for warning in unknown_variables(os.environ):

@@ -1,12 +1,19 @@
-"""``dqm healthcheck``: whether what this host or container serves answers."""
+"""``dqm healthcheck``: whether what this host or container serves answers.
+
+Container engines call it every few seconds, in each container: so it needs nothing but Python's own
+library, and reads the few settings that it needs by itself. Loading all settings, or what speaks to
+servers elsewhere (`dqm_db.server_answers`), takes four times as long.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import http.client
 import ipaddress
+import json
 import os
+import socket
 import ssl
+import struct
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,8 +21,18 @@ from pathlib import Path
 import click
 
 from dqm_db.errors import ConfigurationError, DQMError
-from dqm_db.settings import ServerSettings, SystemSettings, load
 
+DEFAULTS = {
+    # as in the settings classes (tests/dqm/test_healthcheck.py)
+    "DQM_REPEAT_STATUS": "",
+    "DQM_SERVE_ADDRESS": "127.0.0.1",
+    "DQM_SERVE_PORT": "5006",
+    "DQM_SERVE_PREFIX": "",
+    "DQM_TLS_CA": "",
+    "DQM_TLS_CERT": "",
+    "DQM_TLS_KEY": "",
+    "DQM_ZEO_ADDRESS": "127.0.0.1:8100",
+}
 ROLES = {
     # command of `dqm`: what it is
     "primary": "server",
@@ -27,6 +44,9 @@ SITE = "site"
 SITE_PROGRAM = "web.sh"
 LATE = 60.0
 """Seconds after which a call that was not made is missed."""
+
+_ARE_YOU_OK = struct.pack(">I", 4) + b"ruok"
+_LONGEST_ANSWER = 262_144
 
 
 class NotHealthy(DQMError):
@@ -91,39 +111,80 @@ def _here(host: str) -> str:
     return "127.0.0.1" if address.version == 4 else "::1"
 
 
-def _server(patience: float) -> str:
-    from dqm_db.replication.addresses import Address
-    from dqm_db.server_answers import ask_status
-    from dqm_db.tls import client_context
+def setting(variable: str) -> str:
+    """Value of one of `DEFAULTS`: of the environment, of the folder of secrets, or the default."""
+    if variable in os.environ:
+        return os.environ[variable]
+    given = os.environ.get("DQM_SECRETS_DIR") or os.environ.get("CREDENTIALS_DIRECTORY")
+    try:
+        return (Path(given or "/run/secrets") / variable).read_text("utf-8").strip()
+    except FileNotFoundError:
+        return DEFAULTS[variable]
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"cannot read the secret {variable} ({error})") from error
 
-    address = Address.parse(load(ServerSettings).zeo_address, "DQM_ZEO_ADDRESS")
-    tls = client_context(load(SystemSettings))
-    if tls is not None:
-        tls.check_hostname = False  # it may be certified for other names than that of loopback
-    answer = asyncio.run(ask_status(_here(address.host), address.port, patience, tls))
-    return f"{answer.role or 'server'} answers at {address}"
+
+def _address(text: str, variable: str) -> tuple[str, int]:
+    """Where somebody on this host reaches what listens at ``PORT`` or ``HOST:PORT``."""
+    host, _, port = text.rpartition(":")
+    if not port.isdecimal():
+        raise ConfigurationError(f"{variable}: {text!r} is no HOST:PORT")
+    return _here(host.removeprefix("[").removesuffix("]")) if host else "127.0.0.1", int(port)
+
+
+def _server(patience: float) -> str:
+    listen = setting("DQM_ZEO_ADDRESS")
+    host, port = _address(listen, "DQM_ZEO_ADDRESS")
+    try:
+        with socket.create_connection((host, port), patience) as plain:
+            authority = setting("DQM_TLS_CA")
+            if authority:
+                tls = ssl.create_default_context(cafile=authority)
+                # it may be certified for other names than that of loopback
+                tls.check_hostname = False
+                tls.load_cert_chain(setting("DQM_TLS_CERT"), setting("DQM_TLS_KEY"))
+                with tls.wrap_socket(plain) as connection:
+                    status = _ask(connection)
+            else:
+                status = _ask(plain)
+        role = status["1"].get("dqm", {}).get("role", "server")
+        return f"{role} answers at {listen}"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NotHealthy(f"{host}:{port} does not answer: {error or repr(error)}") from error
+
+
+def _ask(connection: socket.socket) -> dict[str, dict[str, dict[str, str]]]:
+    """What a server says of itself (`dqm_db.server_answers` describes how)."""
+    with connection.makefile("rb") as stream:
+
+        def message() -> bytes:
+            (length,) = struct.unpack(">I", stream.read(4).ljust(4, b"\xff"))
+            if length > _LONGEST_ANSWER:
+                raise ValueError("it is no ZEO server, or hung up")
+            return stream.read(length)
+
+        message()  # its greeting
+        connection.sendall(_ARE_YOU_OK)
+        return json.loads(message())
 
 
 def _dashboard(patience: float) -> str:
-    from dqm_app.settings import DashboardSettings
-
-    settings = load(DashboardSettings)
-    host = _here(settings.serve_address)
-    connection = http.client.HTTPConnection(host, settings.serve_port, timeout=patience)
-    _get(connection, f"{settings.serve_prefix}/health", f"{host}:{settings.serve_port}")
-    return f"dashboard answers at {settings.serve_address}:{settings.serve_port}"
+    place = f"{setting('DQM_SERVE_ADDRESS')}:{setting('DQM_SERVE_PORT')}"
+    host, port = _here(setting("DQM_SERVE_ADDRESS")), setting("DQM_SERVE_PORT")
+    if not port.isdecimal():
+        raise ConfigurationError(f"DQM_SERVE_PORT: {port!r} is no port")
+    connection = http.client.HTTPConnection(host, int(port), timeout=patience)
+    _get(connection, f"{setting('DQM_SERVE_PREFIX')}/health", place)
+    return f"dashboard answers at {place}"
 
 
 def _site(patience: float) -> str:
     listen = os.environ.get("DQM_WEB_LISTEN", "443").split()[0]
-    host, _, port = listen.rpartition(":")
-    if not port.isdecimal():
-        raise ConfigurationError(f"DQM_WEB_LISTEN: {listen!r} is no PORT or ADDRESS:PORT")
-    here = _here(host.strip("[]")) if host else "127.0.0.1"
+    here, port = _address(listen, "DQM_WEB_LISTEN")
     tls = ssl.create_default_context()
     tls.check_hostname = False  # it is for browsers to say whether they trust it
     tls.verify_mode = ssl.CERT_NONE
-    connection = http.client.HTTPSConnection(here, int(port), timeout=patience, context=tls)
+    connection = http.client.HTTPSConnection(here, port, timeout=patience, context=tls)
     path = f"{os.environ.get('DQM_WEB_PREFIX', '')}/alive"
     _get(connection, path, f"{here}:{port}", os.environ.get("DQM_WEB_ORIGIN"))
     return f"site and dashboard answer at {listen}"
@@ -145,20 +206,21 @@ def _get(
 
 
 def _repeat() -> str:
-    from dqm.repeat import Calls, RepeatSettings
-
-    path = load(RepeatSettings).repeat_status
-    if path is None:
+    path = setting("DQM_REPEAT_STATUS")
+    if not path:
         raise ConfigurationError("DQM_REPEAT_STATUS is not set, here or for dqm repeat")
     try:
-        calls = Calls.read(path)
-    except (OSError, ValueError) as error:
-        raise NotHealthy(f"dqm repeat has noted nothing that can be read ({error})") from error
-    is_under_way = calls.started is not None and calls.ended is None
-    if calls.is_fine is False:
-        raise NotHealthy(f"the last call that ended, ended with {calls.exit_code}; see the log")
-    if not is_under_way and time.time() > calls.next + LATE:
-        raise NotHealthy(f"a call was due {time.time() - calls.next:.0f} s ago")
+        calls = json.loads(Path(path).read_text("utf-8"))  # dqm.repeat.Calls
+        started, ended, due, is_fine, code = (
+            calls[name] for name in ("started", "ended", "next", "is_fine", "exit_code")
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NotHealthy(f"dqm repeat has noted nothing that can be read ({error!r})") from error
+    is_under_way = started is not None and ended is None
+    if is_fine is False:
+        raise NotHealthy(f"the last call that ended, ended with {code}; see the log")
+    if not is_under_way and time.time() > due + LATE:
+        raise NotHealthy(f"a call was due {time.time() - due:.0f} s ago")
     if is_under_way:
         return "a call is under way"
-    return "the last call went well" if calls.is_fine else "the first call is not due yet"
+    return "the last call went well" if is_fine else "the first call is not due yet"

@@ -73,20 +73,6 @@ class Calls:
         except OSError as error:
             raise ConfigurationError(f"DQM_REPEAT_STATUS: cannot write {path} ({error})") from error
 
-    @classmethod
-    def read(cls, path: Path) -> Calls:
-        """What was written last.
-
-        Raises
-        ------
-        OSError, ValueError
-            There is nothing, or nothing of ours.
-        """
-        try:
-            return cls(**json.loads(path.read_text("utf-8")))
-        except TypeError as error:
-            raise ValueError(f"{path} is not from dqm repeat ({error})") from error
-
 
 class Interval(click.ParamType):
     """Seconds, or a number with s, m, h or d."""

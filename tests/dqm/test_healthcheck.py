@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,10 @@ from pathlib import Path
 import pytest
 from processes import DatabaseServer, ServerProcess, free_port
 
-from dqm.healthcheck import role_of
+from dqm.healthcheck import DEFAULTS, role_of
+from dqm.repeat import RepeatSettings
+from dqm_app.settings import DashboardSettings
+from dqm_db.settings import ServerSettings, SystemSettings
 
 BIN = Path(sys.executable).parent
 
@@ -43,6 +47,33 @@ def test_the_role_is_that_of_the_command(line: str, role: str | None) -> None:
     assert role_of(line.split(" ")) == role
 
 
+def test_defaults_are_those_of_the_settings() -> None:
+    kinds = (DashboardSettings, RepeatSettings, ServerSettings, SystemSettings)
+    fields = {
+        f"DQM_{name.upper()}": field for kind in kinds for name, field in kind.model_fields.items()
+    }
+    assert {name: str(fields[name].default or "") for name in DEFAULTS} == DEFAULTS
+
+
+@pytest.mark.system
+def test_a_server_with_tls_is_asked_by_any_name(tmp_path: Path) -> None:
+    for command in (["ca"], ["host", "elsewhere.example.org"]):
+        made = [BIN / "dqm", "certs", *command, "--dir", tmp_path / "ca"]
+        subprocess.run(made, check=True, capture_output=True)
+    own = tmp_path / "ca/hosts/elsewhere.example.org"
+    tls = {f"DQM_TLS_{name.upper()}": str(own / f"{name}.pem") for name in ("ca", "cert", "key")}
+    secrets = tmp_path / "secrets"
+    secrets.mkdir()
+    for name, path in tls.items():
+        (secrets / name).write_text(f"{path}\n")
+    with DatabaseServer(tmp_path, "primary", environment=tls) as server:
+        address = {"DQM_ZEO_ADDRESS": f"0.0.0.0:{server.port}"}
+        well = (0, f"primary answers at 0.0.0.0:{server.port}\n")
+        assert _check("server", **address, **tls) == well
+        assert _check("server", **address, DQM_SECRETS_DIR=str(secrets)) == well
+        assert _check("server", **address)[0] == 69
+
+
 @pytest.mark.system
 def test_a_server_is_asked_where_it_listens(tmp_path: Path) -> None:
     with DatabaseServer(tmp_path, "primary") as server:
@@ -51,6 +82,23 @@ def test_a_server_is_asked_where_it_listens(tmp_path: Path) -> None:
         assert said == (0, f"primary answers at 0.0.0.0:{port}\n")
     code, said_then = _check("server", DQM_ZEO_ADDRESS=f"0.0.0.0:{port}")
     assert (code, "does not answer" in said_then) == (69, True)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        assert _check("server", "--patience", "0.2", DQM_ZEO_ADDRESS=place)[0] == 69
+
+
+@pytest.mark.system
+def test_it_loads_nothing_that_takes_long() -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "dqm", "healthcheck", "server"],
+        env=os.environ | {"DQM_ZEO_ADDRESS": f"127.0.0.1:{free_port()}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 69
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "ipaddress" in loaded  # that of dqm.healthcheck
+    assert not loaded & {"pydantic", "asyncio", "ZODB", "numpy", "cryptography"}
 
 
 @pytest.mark.system
