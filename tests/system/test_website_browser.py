@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -221,6 +222,21 @@ def test_a_killed_dashboard_is_not_missed(browser, database, tmp_path):
             assert page["#lost"].is_hidden()
             assert any(live in other.text() for other in others)
             dashboard.start()
+
+
+def test_a_dashboard_that_hangs_is_left(browser, database, tmp_path):
+    with ExitStack() as stack:
+        site = Setting(tmp_path, database, stack)
+        page = stack.enter_context(opened(browser, site.web))
+        before = (page.address, page.state["run"])
+        (hangs,) = (one for one in site.dashboards if "WebSocket connection opened" in one.text())
+        page.page.evaluate("window.before = true")
+        hangs.send(signal.SIGSTOP)
+        stack.callback(hangs.send, signal.SIGCONT)
+        page.page.wait_for_function("() => window.before === undefined", timeout=90_000)
+        page.settled()
+        assert (page.address, page.state["run"]) == before
+        assert page["#lost"].is_hidden()
 
 
 def test_below_a_prefix(browser, database, tmp_path):
