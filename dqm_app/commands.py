@@ -7,12 +7,14 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import sys
 
 import click
 
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import ConfigurationError
+from dqm_db.inherited_sockets import BROWSERS, InheritedSockets
 from dqm_db.settings import DatabaseSettings, load, secret
 
 
@@ -44,7 +46,8 @@ def serve(
     """Serve the dashboard until Ctrl-C or SIGTERM.
 
     It starts whether or not the database answers, and shows new runs by itself. Sessions are signed
-    with BOKEH_SECRET_KEY, or with a key made for this start when that is not set.
+    with BOKEH_SECRET_KEY, or with a key made for this start when that is not set. It listens at the
+    sockets that it inherits, if there are any, instead of --address and --port.
     """
     if db is not None:
         os.environ["DQM_DB_URL"] = db  # read again by the application's hooks
@@ -74,6 +77,40 @@ def run(settings: DashboardSettings, *, use_xheaders: bool = False) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):  # until the server has handlers of its own
         signal.signal(number, lambda *_: sys.exit(0))
 
+    sockets = _sockets(settings)
+
+    from dqm_app.processes import Supervisor
+    from dqm_app.server import load_application, serve_application
+
+    serve_one = functools.partial(
+        serve_application,
+        load_application(),
+        settings,
+        sockets,
+        secret_key=secret("BOKEH_SECRET_KEY") or secrets.token_urlsafe(32),
+        use_xheaders=use_xheaders,
+    )
+    if settings.processes == 1:
+        serve_one(child=False)
+    else:
+        Supervisor(settings.processes, lambda: serve_one(child=True)).run()
+
+
+def _sockets(settings: DashboardSettings) -> list[socket.socket]:
+    """Those that were inherited, else one at the address of *settings*; says where they listen."""
+    inherited = InheritedSockets.take(BROWSERS)
+    for one in inherited:
+        shown = one.address if one.address.path else f"http://{one.address}{settings.serve_prefix}/"
+        click.echo(f"{shown} (inherited)")
+    if inherited:
+        if not settings.allowed_origins and all(one.address.path for one in inherited):
+            click.echo(
+                "dqm: warning: pages cannot connect, since nobody knows under which name browsers "
+                "reach a UNIX socket: set DQM_ALLOWED_ORIGINS to the HOST:PORT of the web server",
+                err=True,
+            )
+        return [one.listener() for one in inherited]
+
     from bokeh.server.util import bind_sockets
 
     try:
@@ -84,20 +121,4 @@ def run(settings: DashboardSettings, *, use_xheaders: bool = False) -> None:
             "choose another one with --address and --port"
         ) from error
     click.echo(f"http://{settings.serve_address}:{port}{settings.serve_prefix}/")
-
-    from dqm_app.processes import Supervisor
-    from dqm_app.server import load_application, serve_application
-
-    serve_one = functools.partial(
-        serve_application,
-        load_application(),
-        settings,
-        sockets,
-        port,
-        secret_key=secret("BOKEH_SECRET_KEY") or secrets.token_urlsafe(32),
-        use_xheaders=use_xheaders,
-    )
-    if settings.processes == 1:
-        serve_one(child=False)
-    else:
-        Supervisor(settings.processes, lambda: serve_one(child=True)).run()
+    return sockets

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from dqm_db.service_manager import READY, STOPPING, notify
+
 log = logging.getLogger(__name__)
 
 PARENT_SECONDS = 0.5
@@ -62,6 +64,7 @@ class Supervisor:
         try:
             for _ in range(self._count):
                 self._start()
+            notify(READY)
             while self._children:
                 self._wait()
         finally:
@@ -106,6 +109,7 @@ class Supervisor:
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         if self._stopping is None:
             self._stopping = time.monotonic()
+            notify(STOPPING)
             self._send(signal.SIGTERM)
 
     def _send(self, number: signal.Signals) -> None:

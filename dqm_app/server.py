@@ -7,7 +7,7 @@ import ipaddress
 import signal
 from collections.abc import Sequence
 from pathlib import Path
-from socket import socket
+from socket import AF_UNIX, socket
 
 from bokeh.application.application import Application
 from bokeh.command.util import build_single_handler_application
@@ -19,6 +19,7 @@ from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 
 from dqm_app.settings import DashboardSettings
+from dqm_db.service_manager import READY, notify
 
 APPLICATION = Path(__file__).parent
 
@@ -43,7 +44,6 @@ def serve_application(
     application: Application,
     settings: DashboardSettings,
     sockets: Sequence[socket],
-    port: int,
     *,
     secret_key: str,
     use_xheaders: bool,
@@ -53,7 +53,7 @@ def serve_application(
     tornado = BokehTornado(
         {f"/{APPLICATION.name}": application},
         prefix=settings.serve_prefix,
-        extra_websocket_origins=create_hosts_allowlist(origins(settings, port), port),
+        extra_websocket_origins=origins(settings, sockets),
         sign_sessions=True,
         secret_key=(bokeh_settings.secret_key() or secret_key).encode(),
         session_token_expiration=TOKEN_SECONDS,
@@ -70,17 +70,33 @@ def serve_application(
     loop = IOLoop.current()
     server = BaseServer(loop, tornado, http)
     if not child:
+        notify(READY)
         asyncio.get_event_loop().add_signal_handler(signal.SIGINT, loop.stop)
     server.run_until_shutdown()
 
 
-def origins(settings: DashboardSettings, port: int) -> list[str]:
-    """Hosts from which pages may open a websocket: those allowed, and this machine's own names."""
-    own = {"localhost", "127.0.0.1"}
-    address = settings.serve_address
+def origins(settings: DashboardSettings, sockets: Sequence[socket]) -> list[str]:
+    """Hosts from which pages may open a websocket: those allowed, and this machine's own names.
+
+    A UNIX socket has none of its own: its pages come from the web server before it.
+    """
+    own = set()
+    for listener in sockets:
+        if listener.family == AF_UNIX:
+            continue
+        host, port = listener.getsockname()[:2]
+        names = {"localhost", "127.0.0.1", settings.serve_address, host}
+        own |= {
+            f"[{name}]:{port}" if ":" in name else f"{name}:{port}"
+            for name in names
+            if not _is_unspecified(name)
+        }
+    allowed = settings.allowed_origins
+    return [*(create_hosts_allowlist(allowed, None) if allowed else ()), *sorted(own)]
+
+
+def _is_unspecified(host: str) -> bool:
     try:
-        if not ipaddress.ip_address(address).is_unspecified:
-            own.add(f"[{address}]" if ":" in address else address)
+        return ipaddress.ip_address(host).is_unspecified
     except ValueError:
-        own.add(address)  # a host name
-    return [*settings.allowed_origins, *(f"{host}:{port}" for host in sorted(own))]
+        return False  # a host name

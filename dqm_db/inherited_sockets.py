@@ -109,14 +109,13 @@ class InheritedSockets:
         if _number(told, PID) != os.getpid():
             return cls()
         count = _number(told, COUNT)
-        given = told[NAMES].split(":") if NAMES in told else [""] * count
-        if len(given) != count:
+        if NAMES in told and told[NAMES].count(":") + 1 != count:
             raise ConfigurationError(
-                f"{count} sockets were inherited, but {NAMES} has {len(given)} names: "
+                f"{count} sockets were inherited, but {NAMES} has another number of names: "
                 f"{told[NAMES]!r}"
             )
         descriptors = range(FIRST, FIRST + count)
-        for descriptor in descriptors:
+        for descriptor in descriptors:  # first of all, whatever is found later
             try:
                 os.set_inheritable(descriptor, False)
             except OSError as error:
@@ -124,6 +123,7 @@ class InheritedSockets:
                     f"{COUNT} is {count}, but there is no descriptor {descriptor} "
                     f"({error.strerror})"
                 ) from error
+        given = told[NAMES].split(":") if NAMES in told else [""] * count
         return cls(
             [
                 InheritedSocket(descriptor, _purpose(name, count, names), _listens_at(descriptor))

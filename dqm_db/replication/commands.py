@@ -194,6 +194,8 @@ def _serve(settings: ServerSettings, source: str | None) -> NoReturn:
             clients=entrances.clients,
             replicas=entrances.replicas,
         )
+        for one in inherited:
+            click.echo(f"dqm: inherited the socket {one.address} ({one.name})", err=True)
         if role.notice:
             click.echo(f"dqm: warning: {role.notice}", err=True)
         own_clients = Address.parse(settings.zeo_address, "address")

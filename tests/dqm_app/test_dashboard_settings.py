@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from dqm_app.server import origins
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import ConfigurationError
 from dqm_db.settings import load
+
+
+class Listener:
+    """A socket at an address that this machine need not have."""
+
+    def __init__(self, host, port=5006, family=None):
+        self.family = family or (socket.AF_INET6 if ":" in host else socket.AF_INET)
+        self._where = host if family == socket.AF_UNIX else (host, port)
+
+    def getsockname(self):
+        return self._where
 
 
 def test_defaults_are_loopback():
@@ -38,15 +51,24 @@ def test_the_primary_is_an_address(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("address", "own"),
+    ("address", "bound", "own"),
     [
-        ("127.0.0.1", {"127.0.0.1:5006", "localhost:5006"}),
-        ("0.0.0.0", {"127.0.0.1:5006", "localhost:5006"}),
-        ("192.0.2.7", {"127.0.0.1:5006", "localhost:5006", "192.0.2.7:5006"}),
-        ("::1", {"127.0.0.1:5006", "localhost:5006", "[::1]:5006"}),
-        ("dqm", {"127.0.0.1:5006", "localhost:5006", "dqm:5006"}),
+        ("127.0.0.1", "127.0.0.1", set()),
+        ("0.0.0.0", "0.0.0.0", set()),
+        ("192.0.2.7", "192.0.2.7", {"192.0.2.7:5006"}),
+        ("::1", "::1", {"[::1]:5006"}),
+        ("dqm", "192.0.2.7", {"dqm:5006", "192.0.2.7:5006"}),
     ],
 )
-def test_this_machine_may_always_connect(address, own):
-    settings = DashboardSettings(serve_address=address, allowed_origins=("site:443",))
-    assert set(origins(settings, 5006)) == own | {"site:443"}
+def test_this_machine_may_always_connect(address, bound, own):
+    settings = DashboardSettings(serve_address=address, allowed_origins=("site:443", "other"))
+    loopback = {"127.0.0.1:5006", "localhost:5006"}
+    found = origins(settings, [Listener(bound)])
+    assert set(found) == own | loopback | {"site:443", "other:80"}
+
+
+def test_each_socket_has_its_own_origins_but_a_unix_socket_has_none():
+    settings = DashboardSettings()
+    assert origins(settings, [Listener("/run/dqm/http.sock", family=socket.AF_UNIX)]) == []
+    found = origins(settings, [Listener("127.0.0.1"), Listener("127.0.0.1", 5007)])
+    assert {"localhost:5006", "localhost:5007"} < set(found)

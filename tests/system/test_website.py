@@ -306,7 +306,7 @@ from dqm_db.settings import load
 
 logging.basicConfig(level=logging.INFO)
 serve_application(
-    load_application(), load(DashboardSettings), [bind_unix_socket(sys.argv[1])], 443,
+    load_application(), load(DashboardSettings), [bind_unix_socket(sys.argv[1])],
     secret_key="one", use_xheaders=True, child=False,
 )
 """
