@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import os
 import re
 import signal
 import socket
 import ssl
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +15,8 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from processes import LOOPBACK, eventually, free_port
+from grid_servers import program
+from processes import COMMANDS, LOOPBACK, eventually, free_port
 from website import Dashboard, Website
 
 pytestmark = pytest.mark.system
@@ -297,33 +296,16 @@ def test_the_page_when_no_dashboard_answers(own_site):
     eventually(lambda: own_site.web.ask("/dqm_app?run=6310").status == 200, "the page is back")
 
 
-SERVE_UNIX = """
-import logging, sys
-from tornado.netutil import bind_unix_socket
-from dqm_app.server import load_application, serve_application
-from dqm_app.settings import DashboardSettings
-from dqm_db.settings import load
-
-logging.basicConfig(level=logging.INFO)
-serve_application(
-    load_application(), load(DashboardSettings), [bind_unix_socket(sys.argv[1])],
-    secret_key="one", use_xheaders=True, child=False,
-)
-"""
-
-
-def test_a_dashboard_at_a_unix_socket(tmp_path):
-    place, log = tmp_path / "http.sock", tmp_path / "dashboard.log"
-    port = free_port()
-    environment = {
-        **os.environ,
-        "DQM_DB_URL": NO_DATABASE,
-        "DQM_ALLOWED_ORIGINS": f"localhost:{port}",
-    }
-    command = [sys.executable, "-c", SERVE_UNIX, str(place)]
+def test_dashboards_at_a_unix_socket(tmp_path):
+    """Listened at by systemd, or what stands for it here, and taken over by several processes."""
+    place, log, port = tmp_path / "http.sock", tmp_path / "dashboard.log", free_port()
+    given = [f"DQM_DB_URL={NO_DATABASE}", f"DQM_ALLOWED_ORIGINS=localhost:{port}"]
+    command = [program("systemd-socket-activate", "systemd"), "--listen", place, "--fdname=http"]
+    command += [f"--setenv={variable}" for variable in given]
+    command += [COMMANDS / "dqm", "serve", "--num-procs", "2", "--use-xheaders", "-v"]
     with (
         log.open("wb") as output,
-        subprocess.Popen(command, stdout=output, stderr=output, env=environment) as dashboard,
+        subprocess.Popen(command, stdout=output, stderr=output) as dashboard,
         Website(tmp_path, [f"unix:{place}"], port=port) as web,
     ):
         try:
