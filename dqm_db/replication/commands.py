@@ -226,7 +226,7 @@ def _serve(settings: ServerSettings, source: str | None) -> NoReturn:
         clients = [one.listener() for one in inherited.named(CLIENTS)]
         if entrances.listens_itself:
             own = listen(own_clients, "address")
-            if clients:
+            if clients or own_clients.host == "::":  # where asyncio would leave IPv4 out
                 clients.append(own)
             else:
                 own.close()  # it was free: ZEO's own error is a page of usage
