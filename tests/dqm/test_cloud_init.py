@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import stat
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -420,6 +421,37 @@ def test_templates_that_say_too_much(tmp_path: Path) -> None:
     done = own(tmp_path, template("rw") + f'\nfinal_message: "{"x" * 16_384}"\n')
     assert isinstance(done.exception, UserDataTooLarge)
     assert isinstance(own(tmp_path, "#cloud-config\nonly text").exception, UnusableTemplate)
+
+
+def scripts() -> list[tuple[str, str]]:
+    """The shell scripts that are shipped, by name."""
+    found = []
+    for path in sorted(shipped("cloud-init").iterdir()):
+        text = path.read_text()
+        if text.startswith("#!/bin/bash") or path.suffix == ".sh":
+            found.append((path.name, text))
+    return [*found, ("dqm-install", file(made(), "/usr/local/sbin/dqm-install"))]
+
+
+def test_scripts_can_be_read(tmp_path: Path) -> None:
+    found = scripts()
+    assert {"install.sh", "dqm-venv", "dqm-containers", "dqm-firewall"} <= {n for n, _ in found}
+    for name, text in found:
+        (tmp_path / name).write_text(text)
+        read = ["bash", "-n", str(tmp_path / name)]
+        done = subprocess.run(read, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, ""), name
+
+
+def test_each_way_to_install_does_each_step() -> None:
+    """`install.sh` calls what the file of the flavour has to define."""
+    called = re.findall(r"^(program|units|services)$", dict(scripts())["install.sh"], re.MULTILINE)
+    for flavour in ("venv", "containers"):
+        defined = re.findall(
+            r"^(\w+)\(\) \{$", dict(scripts())[f"install-{flavour}.sh"], re.MULTILINE
+        )
+        assert set(called) == {"program", "units", "services"} <= set(defined)
+        assert (shipped("cloud-init") / f"dqm-{flavour}").is_file()
 
 
 TEMPLATE = """\
