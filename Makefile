@@ -97,7 +97,7 @@ image: release  ## the image of all roles, localhost/nectarcam-dqm
 
 release-image: image  ## … and its archive, in dist/release
 	@case "$(notdir $(BUILDER))" in \
-	buildah) buildah push --quiet $(IMAGE) docker-archive:$(RELEASE)/image.tar:$(IMAGE):latest ;; \
+	buildah) $(BUILDER) push --quiet $(IMAGE) docker-archive:$(RELEASE)/image.tar:$(IMAGE):latest ;; \
 	*) $(BUILDER) save --output $(RELEASE)/image.tar $(IMAGE) ;; \
 	esac
 	@gzip <$(RELEASE)/image.tar >$(RELEASE)/nectarcam-dqm-image.tar.gz && rm $(RELEASE)/image.tar
