@@ -83,6 +83,12 @@ def serves(machine: Machine) -> bool:
     return '"role": "primary"' in dqm(machine, "status --json || true")
 
 
+def ready(machine: Machine, *address: str) -> dict[str, object]:
+    """What the dashboard at *address* says of itself; curl waits until it has started."""
+    said = machine.run("curl", "--silent", "--max-time", "50", *address, check=False).stdout
+    return json.loads(said or "{}")
+
+
 @pytest.fixture(scope="module")
 def installation(release: Path) -> Iterator[Path]:
     folder = Path("/mnt") / f"installation-{os.getpid()}"
@@ -133,6 +139,23 @@ def test_commands_do_their_work_with_few_rights(host: Machine) -> None:
     assert "Permission" not in host.journal() and "Traceback" not in host.journal()
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        ("http://127.0.0.1:5006/ready",),
+        ("--unix-socket", "/run/dqm/http.sock", "http://dashboard/ready"),
+    ],
+)
+def test_a_connection_starts_the_dashboard(host: Machine, address: tuple[str, ...]) -> None:
+    host.run("systemctl", "stop", "dqm-dashboard.service")
+    assert is_active(host, "dqm-dashboard.socket")
+    assert ready(host, *address), "somebody has answered"
+    assert is_active(host, "dqm-dashboard.service")
+    eventually(lambda: ready(host, *address)["database"] == "ok", "the replica is read")
+    key = host.run("stat", "-c", "%a %U %s", "/etc/nectarcam-dqm/secrets/BOKEH_SECRET_KEY").stdout
+    assert key == "600 root 44\n"
+
+
 def test_a_server_that_was_killed_is_started_again(host: Machine) -> None:
     restarts = shown(host, "dqm-replica", "NRestarts")
     host.run("systemctl", "kill", "--signal=KILL", "dqm-replica.service")
@@ -169,6 +192,24 @@ def test_roles_change_while_services_run(host: Machine) -> None:
     said = dqm(host, "promote")
     assert "is the primary, in epoch" in said
     assert is_active(host, "dqm-primary")
+
+
+def test_a_connection_starts_a_server(host: Machine) -> None:
+    host.run("systemctl", "disable", "--now", "dqm-primary.service")
+    with contextlib.ExitStack() as after:
+        after.callback(host.run, "systemctl", "enable", "--now", "dqm-primary.service")
+        units = ("dqm-zeo@primary.socket", "dqm-zrs@primary.socket", "dqm-zeo@primary.service")
+        after.callback(host.run, "systemctl", "stop", *units)
+        after.callback(host.run, "systemctl", "disable", *units[:2])
+        typed(host, lines_with("dqm-zeo@primary.socket dqm-zrs@primary.socket"))
+        # the replica, which tries again every two seconds, may have been the first
+        for url in ("zeo://127.0.0.1:8100", "zeo:///run/dqm/primary/zeo.sock"):
+            found = dqm(host, f"runs --json > /tmp/found; DQM_DB_WAIT=30 DQM_DB_URL={url} "
+                        "/opt/nectarcam-dqm/bin/dqm runs --json")  # fmt: skip
+            assert len(found.splitlines()) == 2, url
+        assert is_active(host, "dqm-zeo@primary.service")
+        listening = host.run("ss", "--listening", "--tcp", "--numeric", "--processes").stdout
+        assert all(f"127.0.0.1:{port}" in listening for port in (8100, 5000))
 
 
 @pytest.fixture(scope="module")
