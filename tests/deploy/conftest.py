@@ -106,10 +106,8 @@ def fleet(request: pytest.FixtureRequest, base_root: Path) -> Iterator[Fleet]:
 def release() -> Path:
     """Folder of a release of this checkout, as `make release` leaves it."""
     folder = Path("/mnt") / f"release-{os.getpid()}"
-    # of the make that runs these tests
-    outside = {name: value for name, value in os.environ.items() if "MAKE" not in name}
-    outside.pop("MFLAGS", None)
-    run(["make", "release", f"RELEASE={folder}"], cwd=ROOT, env=outside, patience=300)
+    run(["make", "release", f"RELEASE={folder}"],
+        cwd=ROOT, env=images.outside_make(), patience=300)  # fmt: skip
     return folder
 
 

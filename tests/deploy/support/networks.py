@@ -173,6 +173,6 @@ def run(
     if check:
         assert done.returncode == 0, (
             f"{' '.join(map(str, command))} ended with {done.returncode}:\n"
-            f"{done.stdout}{done.stderr}"
+            f"{done.stdout[-4000:]}{done.stderr[-4000:]}"
         )
     return done
