@@ -94,7 +94,7 @@ units() {
   systemctl daemon-reload
   systemctl enable --now dqm-certs.path
   install -m 644 "$SHARE"/systemd/podman/*.{service,socket} \
-    "$SHARE"/systemd/dqm-{ingest,backup,verify,verify-new}.timer "$USER_UNITS"
+    "$SHARE"/systemd/dqm-{ingest,backup,verify,verify-new,pack}.timer "$USER_UNITS"
   for unit in "$HERE"/user-*; do
     install -m 644 "$unit" "$USER_UNITS/${unit##*/user-}"
   done
@@ -123,7 +123,8 @@ services() {
   as_owner systemctl --user enable --now dqm-$server.socket dqm-$server-zrs.socket
   as_owner systemctl --user enable dqm-$server.service
   if [ "$ROLE" = rw ]; then
-    as_owner systemctl --user enable --now dqm-backup.timer dqm-verify-new.timer dqm-verify.timer
+    as_owner systemctl --user enable --now dqm-backup.timer dqm-verify-new.timer dqm-verify.timer \
+      dqm-pack.timer
     if (. $ETC/dqm.env && [ -n "$DQM_INGEST_SOURCES" ]); then
       as_owner systemctl --user enable --now dqm-ingest.timer
     fi

@@ -47,7 +47,8 @@ services() {
   step "enable services"
   if [ "$ROLE" = rw ]; then
     systemctl enable dqm-primary.service
-    systemctl enable --now dqm-backup.timer dqm-verify-new.timer dqm-verify.timer
+    systemctl enable --now dqm-backup.timer dqm-verify-new.timer dqm-verify.timer \
+      dqm-pack.timer
     if (. $ETC/dqm.env && [ -n "$DQM_INGEST_SOURCES" ]); then
       systemctl enable --now dqm-ingest.timer
     fi
