@@ -7,6 +7,7 @@ and fail with CI=true.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -90,16 +91,23 @@ def slim_root() -> Path:
     return base_systems.SLIM.folder()
 
 
+@contextlib.contextmanager
+def open_fleet(session: pytest.Session, base: Path) -> Iterator[Fleet]:
+    """A network and its machines, which tell what has happened to them when a test fails."""
+    folder = Path("/mnt") / f"fleet-{os.getpid()}-{next(_numbers)}"
+    folder.mkdir()
+    with Fleet(folder, base) as fleet:
+        session.stash[FLEET] = fleet
+        yield fleet
+    del session.stash[FLEET]
+    shutil.rmtree(folder)
+
+
 @pytest.fixture(scope="module")
 def fleet(request: pytest.FixtureRequest, base_root: Path) -> Iterator[Fleet]:
     """A network and its machines, which are off and gone after the module's tests."""
-    folder = Path("/mnt") / f"fleet-{os.getpid()}-{next(_numbers)}"
-    folder.mkdir()
-    with Fleet(folder, base_root) as fleet:
-        request.session.stash[FLEET] = fleet
+    with open_fleet(request.session, base_root) as fleet:
         yield fleet
-    del request.session.stash[FLEET]
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session")

@@ -17,9 +17,10 @@ from browsing import DashboardPage
 from playwright.sync_api import Browser
 from processes import eventually
 
+from tests.deploy.conftest import open_fleet
 from tests.deploy.support.fleet import Fleet
 from tests.deploy.support.networks import Host
-from tests.deploy.support.pair import CAMERA, PRIMARY, SITE, Pair
+from tests.deploy.support.pair import CAMERA, PRIMARY, SITE, Pair, with_image
 
 pytestmark = [pytest.mark.deploy, pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -45,35 +46,54 @@ with ZODB.DB(storage).transaction() as connection:
 """
 
 
+@pytest.fixture(scope="module", params=["venv", "containers"])
+def flavour(request: pytest.FixtureRequest) -> str:
+    """How the program is installed."""
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def browser(fleet: Fleet, pair: Pair, chromium: str) -> Iterator[Browser]:
+def fleet(request: pytest.FixtureRequest, base_root: Path, flavour: str) -> Iterator[Fleet]:
+    """A network of its own for each pair of machines."""
+    with open_fleet(request.session, base_root) as fleet:
+        yield fleet
+
+
+@pytest.fixture(scope="module")
+def pair(
+    request: pytest.FixtureRequest,
+    fleet: Fleet,
+    flavour: str,
+    release: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+    measured: Callable[[str, float], None],
+) -> Pair:
+    folder = tmp_path_factory.mktemp("pair")
+    if flavour == "containers":
+        archive = request.getfixturevalue("image_archive")
+        release = with_image(release, archive, folder / "release")
+    pair = Pair(fleet, release, folder, flavour)
+    pair.wait_until_set_up()
+    measured(f"both machines set up ({flavour})", time.monotonic() - pair.started)
+    pair.give_certificates()
+    run = pair.add_run()
+    wait_for_run(pair, run)
+    measured(f"secondary has a run ({flavour})", time.monotonic() - pair.started)
+    return pair
+
+
+@pytest.fixture(scope="module")
+def browser(pair: Pair, chromium: str) -> Iterator[Browser]:
     """A browser at the desk of the fleet."""
-    script = fleet.chromium(chromium, {SITE: pair.secondary.host})
+    script = pair.fleet.chromium(chromium, {SITE: pair.secondary.host})
     with browsing.chromium(str(script)) as browser:
         yield browser
 
 
 @pytest.fixture(scope="module")
-def pair(
-    fleet: Fleet,
-    release: Path,
-    tmp_path_factory: pytest.TempPathFactory,
-    measured: Callable[[str, float], None],
-) -> Pair:
-    pair = Pair(fleet, release, tmp_path_factory.mktemp("pair"), "venv")
-    pair.wait_until_set_up()
-    measured("both machines set up", time.monotonic() - pair.started)
-    pair.give_certificates()
-    run = pair.add_run()
-    wait_for_run(pair, run)
-    measured("secondary has a run of the primary", time.monotonic() - pair.started)
-    return pair
-
-
-@pytest.fixture(scope="module")
-def stranger(fleet: Fleet) -> Host:
+def stranger(pair: Pair) -> Host:
     """Somebody in the same network whom no machine knows."""
-    return fleet.network.host("stranger")
+    return pair.fleet.network.host("stranger")
 
 
 def wait_for_run(pair: Pair, run: int) -> None:

@@ -13,6 +13,9 @@ from pathlib import Path
 from filelock import FileLock
 
 
+KEPT = 3
+
+
 def cache_folder() -> Path:
     """Where everything is kept, as `make test-grid` does; safe to delete."""
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -29,8 +32,8 @@ def cached(name: str, recipe: str, build: Callable[[Path], None]) -> Path:
     name
         What it is, for people; begins the folder's name.
     recipe
-        All that decides what is in it: another recipe gives another folder, and what the old one
-        gave is removed.
+        All that decides what is in it: another recipe gives another folder. Beside it, the `KEPT`
+        last used ones of others stay.
     build
         Fills an empty folder. When it fails nothing stays. Others that want the same wait for it.
     """
@@ -38,7 +41,10 @@ def cached(name: str, recipe: str, build: Callable[[Path], None]) -> Path:
     folder = cache_folder() / f"{name}-{key}"
     with FileLock(cache_folder() / f"{name}.lock"):
         if not folder.exists():
-            for old in cache_folder().glob(f"{name}-{'?' * 12}*"):
+            others = [path for path in cache_folder().glob(f"{name}-{'?' * 12}") if path.is_dir()]
+            # others may be in use by another test run, of an earlier or later checkout
+            unused = sorted(others, key=lambda path: path.stat().st_mtime)[:-KEPT]
+            for old in [*unused, *cache_folder().glob(f"{name}-*.part")]:
                 remove_tree(old)
             print(f"making {folder}, once", file=sys.__stderr__, flush=True)
             part = folder.with_name(folder.name + ".part")
@@ -49,6 +55,7 @@ def cached(name: str, recipe: str, build: Callable[[Path], None]) -> Path:
                 remove_tree(part)
                 raise
             part.rename(folder)
+        os.utime(folder)
     return folder
 
 

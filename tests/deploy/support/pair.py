@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -20,6 +21,15 @@ CAMERA = "NectarCAMQM"
 RELEASE = "/srv/release"
 RESULTS = "/srv/results"
 COMMANDS = Path(sys.executable).parent
+
+_CONTAINERS = """\
+[containers]
+default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
+default_sysctls = []
+pids_limit = 0
+[engine]
+cgroup_manager = "cgroupfs"
+"""
 
 CERTIFICATES = (
     f"ssh nectarcam@{SECONDARY} dqm certs request | "
@@ -62,6 +72,9 @@ class Pair:
         self.primary, self.secondary = (
             fleet.machine(hosts[name], texts[name], binds=binds) for name in hosts
         )
+        if flavour == "containers":
+            for machine in self.both:
+                _limit_containers(machine)
         self.started = time.monotonic()
         for machine in self.both:
             machine.boot()
@@ -126,3 +139,20 @@ class Pair:
         """Run ``dqm ARGUMENTS`` as the admin does on *machine*, with the server of that machine."""
         url = "DQM_DB_URL=zeo://127.0.0.1:8100"
         return self.fleet.ssh(machine, "sudo", url, "dqm", *arguments, check=check)
+
+
+def _limit_containers(machine: Machine) -> None:
+    """What differs from a host of one's own: the limits of the machine that runs the tests."""
+    settings = machine.root / "etc/containers/containers.conf"
+    settings.parent.mkdir()
+    settings.write_text(_CONTAINERS)
+
+
+def with_image(release: Path, archive: Path, folder: Path) -> Path:
+    """In *folder* what `make release-image` leaves: a release with the archive of its image."""
+    shutil.copytree(release, folder)
+    shutil.copy(archive, folder)
+    line = run(["sha256sum", archive.name], cwd=folder).stdout
+    with (folder / "SHA256SUMS").open("a") as sums:
+        sums.write(line)
+    return folder
