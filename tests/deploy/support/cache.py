@@ -12,7 +12,6 @@ from pathlib import Path
 
 from filelock import FileLock
 
-
 KEPT = 3
 
 
