@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import logging
 import os
 import secrets
@@ -79,12 +80,16 @@ def run(settings: DashboardSettings, *, use_xheaders: bool = False) -> None:
 
     sockets = _sockets(settings)
 
+    # Nothing of what is imported is garbage; looking for some takes a seventh of the start.
+    gc.disable()
     from dqm_app.processes import Supervisor
     from dqm_app.server import load_application, serve_application
 
+    application = load_application()
+    gc.enable()
     serve_one = functools.partial(
         serve_application,
-        load_application(),
+        application,
         settings,
         sockets,
         secret_key=secret("BOKEH_SECRET_KEY") or secrets.token_urlsafe(32),
@@ -105,8 +110,8 @@ def _sockets(settings: DashboardSettings) -> list[socket.socket]:
     if inherited:
         if not settings.allowed_origins and all(one.address.path for one in inherited):
             click.echo(
-                "dqm: warning: pages cannot connect, since nobody knows under which name browsers "
-                "reach a UNIX socket: set DQM_ALLOWED_ORIGINS to the HOST:PORT of the web server",
+                "dqm: warning: pages will not work, since a UNIX socket has no name that browsers "
+                "use: set DQM_ALLOWED_ORIGINS to the one in their address bars",
                 err=True,
             )
         return [one.listener() for one in inherited]
