@@ -26,6 +26,7 @@ GROUPS = {
     "pull": "benchmarks.pulling",
     "dirac": "benchmarks.dirac",
     "replication": "benchmarks.replication",
+    "activation": "benchmarks.activation",
     "kills": "benchmarks.kills",
     "backup": "benchmarks.backups",
     "freshness": "benchmarks.freshness",

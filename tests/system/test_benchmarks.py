@@ -163,6 +163,18 @@ def test_a_crowd_looks_at_runs(tmp_path):
     assert found["load_rss"].value > 50
 
 
+def test_services_are_started_by_who_connects(tmp_path):
+    from benchmarks import activation
+    from benchmarks.plan import Plan
+
+    plan = replace(Plan.tiny(tmp_path, lambda _text: None), restarts=2)
+    found = {result.key: result for result in activation.measure(plan)}
+    assert set(found) == {"activated_dashboard", "activated_primary"}
+    for result in found.values():
+        assert len(result.detail["seconds"]) == 2
+        assert result.value == max(result.detail["seconds"]) > 0
+
+
 def test_pages_without_a_browser_look_at_runs(tmp_path):
     from benchmarks.processes import ProcessGroup
     from benchmarks.servers import filled_stack
