@@ -43,6 +43,7 @@ SYSTEM_COMMANDS = {
     "systemctl",
     "systemd-sysusers",
     "systemd-tmpfiles",
+    "zcat",
 }
 
 
