@@ -35,7 +35,8 @@ class DatabaseSettings(BaseSettings):
 
     db_url: str = Field(
         "zeo://127.0.0.1:8100",
-        description="Database to open: zeo://HOST:PORT[,HOST:PORT…] or any URI that zodburi knows.",
+        description="Database to open: zeo://HOST:PORT[,HOST:PORT…], zeo:///PATH of a UNIX socket, "
+        "or any URI that zodburi knows.",
     )
     db_wait: float = Field(
         1.0, gt=0, description="Seconds to wait for a server before saying that it is down."
