@@ -199,6 +199,8 @@ def _serve(settings: ServerSettings, source: str | None) -> NoReturn:
         if role.notice:
             click.echo(f"dqm: warning: {role.notice}", err=True)
         own_clients = Address.parse(settings.zeo_address, "address")
+        if entrances.listens_itself:
+            listen(own_clients, "address").close()  # ZEO's own error is a page of usage
         own_replicas = replication_address(settings, role.source)
         addresses = [
             *entrances.inherited,
@@ -224,12 +226,9 @@ def _serve(settings: ServerSettings, source: str | None) -> NoReturn:
                     err=True,
                 )
         clients = [one.listener() for one in inherited.named(CLIENTS)]
-        if entrances.listens_itself:
-            own = listen(own_clients, "address")
-            if clients or own_clients.host == "::":  # where asyncio would leave IPv4 out
-                clients.append(own)
-            else:
-                own.close()  # it was free: ZEO's own error is a page of usage
+        if entrances.listens_itself and (clients or own_clients.host == "::"):
+            # beside the others; and at ::, where asyncio would leave IPv4 out
+            clients.append(listen(own_clients, "address"))
         set_aside(volume, state)
         replicas = [one.listener() for one in inherited.named(REPLICAS)]
         serve(write_configuration(settings, text), clients, replicas)

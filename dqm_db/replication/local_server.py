@@ -178,9 +178,9 @@ def _configuration(volume: Volume) -> dict[str, Address]:
             f"no server ever ran on {volume.root}: there is no {volume.configuration.name}; give "
             "the server's --data-dir (DQM_DATA_DIR)"
         ) from None
-    found = re.findall(r"^\s*(address|replicate-to|replicate-from)\s+(\S+)\s*$", text, re.M)
+    found = re.findall(r"^\s*(address|replicate-to|replicate-from)\s+(\S.*?)\s*$", text, re.M)
     told = {
-        key: Address.of_socket(value)
+        key: Address.of_socket(value.replace("$$", "$"))
         if value.startswith("/")
         else Address.parse(value, str(volume.configuration))
         for key, value in found

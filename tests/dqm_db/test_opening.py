@@ -84,6 +84,7 @@ def test_nobody_answers(tmp_path, free_port):
         ("zeo://a:1", [("a", 1)]),
         ("zeo://a:1,b:65535/", [("a", 1), ("b", 65535)]),
         ("zeo://[::1]:8100", [("::1", 8100)]),
+        ("zeo:///run/dqm/zeo.sock", [("/run/dqm/zeo.sock", 0)]),
     ],
 )
 def test_zeo_urls(url, addresses):
@@ -93,6 +94,12 @@ def test_zeo_urls(url, addresses):
 @pytest.mark.parametrize("url", ["zeo://", "zeo://a", "zeo://a:b", "zeo://a:0", "zeo://a:1,,"])
 def test_unusable_zeo_urls(url):
     with pytest.raises(ConfigurationError, match="HOST:PORT"):
+        zeo_addresses(url)
+
+
+@pytest.mark.parametrize("url", ["zeo:///", "zeo:///a.sock,/b.sock", "zeo:///a.sock,b:1"])
+def test_a_unix_socket_is_alone(url):
+    with pytest.raises(ConfigurationError, match="UNIX socket is named alone"):
         zeo_addresses(url)
 
 
@@ -107,6 +114,7 @@ def test_one_database_has_one_identity(tmp_path):
     assert identities("zeo://b.invalid:1,127.0.0.1:2") == ["127.0.0.1:2", "b.invalid:1"]
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert identities(f"zeo://{tmp_path}/link/zeo.sock") == [str(tmp_path / "real" / "zeo.sock")]
     assert identities(f"file://{tmp_path}/link/Data.fs?x=1") == identities(
         f"file://{tmp_path}/real/Data.fs"
     )

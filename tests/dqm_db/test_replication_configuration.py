@@ -24,6 +24,7 @@ from dqm_db.replication.addresses import Address, listen
 from dqm_db.replication.commands import primary, replica
 from dqm_db.replication.configuration import configuration, write_configuration
 from dqm_db.replication.errors import AddressInUse
+from dqm_db.replication.local_server import LocalServer
 from dqm_db.settings import ServerSettings, load
 from dqm_db.tls import TLSFiles
 from dqm_db.volume.errors import DataUnwritable
@@ -78,6 +79,8 @@ def test_addresses(text: str, address: Address) -> None:
         "::1:8100",
         "a b:1",
         "host:1e3",
+        "/run/dqm/zeo.sock",
+        "/run/dqm/zeo.sock:1",
         "host:٣",
         "host\n%import os:1",
         "/run/zeo.sock",
@@ -102,6 +105,25 @@ def test_an_accepted_address_stays_on_its_line(text: str) -> None:
 def test_loopback() -> None:
     assert all(Address(host, 1).is_loopback() for host in ("localhost", "127.0.0.2", "::1"))
     assert not any(Address(host, 1).is_loopback() for host in ("0.0.0.0", "10.0.0.1", "::"))
+    assert Address.of_socket("/run/dqm/zeo.sock").is_loopback()
+
+
+def test_inherited_sockets_stand_in_zeo_conf_for_commands_of_this_host(
+    settings: ServerSettings,
+) -> None:
+    path = Address.of_socket("/run/dqm/it is $here.sock")
+    replicas = Address("127.0.0.1", 5050)
+    text = configuration(settings, clients=path, replicas=replicas)
+    options = ZEO.runzeo.ZEOOptions()
+    options.realize(["-C", str(write_configuration(settings, text))])
+    assert (options.family, options.address) == (socket.AF_UNIX, path.host)
+    server = LocalServer.of(Volume(settings.data_dir))
+    assert (server.address, server.feeds_at) == (path, replicas)
+
+
+def test_a_source_cannot_be_an_inherited_socket(settings: ServerSettings) -> None:
+    with pytest.raises(ConfigurationError, match=r"replicas 127\.0\.0\.1:5000, primary"):
+        configuration(settings, source="127.0.0.1:5000", replicas=Address("127.0.0.1", 5000))
 
 
 def test_listening_where_another_does() -> None:
@@ -287,7 +309,9 @@ def test_both_commands_heed_the_variables(
     monkeypatch.setenv("DQM_PRIMARY", "primary:5000")
     served: list[Path] = []
 
-    def serve(path: Path) -> NoReturn:
+    def serve(path: Path, clients: list[object], replicas: list[object]) -> NoReturn:
+        assert not clients
+        assert not replicas
         served.append(path)
         raise Served
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tls_hosts
@@ -209,6 +211,27 @@ def test_a_socket_for_everybody_is_warned_of(tmp_path):
                 primary.wait_for_log(warning)
         finally:
             primary.kill()
+
+
+def test_replicas_connect_at_several_sockets(tmp_path, database_server, at):
+    with contextlib.ExitStack() as stack:
+        ports = free_port(), free_port(), free_port()
+        sockets = [stack.enter_context(socket.create_server((LOOPBACK, port))) for port in ports]
+        command = [str(COMMANDS / "dqm"), "primary", "--data-dir", str(tmp_path / "data")]
+        log = stack.enter_context((tmp_path / "log").open("wb"))
+        primary = subprocess.Popen(
+            handing_on(command, sockets, "zeo:zrs:zrs"),
+            pass_fds=[one.fileno() for one in sockets],
+            stdout=log,
+            stderr=log,
+        )
+        stack.callback(primary.wait, PROMPT)
+        stack.callback(primary.terminate)
+        note(at(f"zeo://{LOOPBACK}:{ports[0]}"), 4)
+        for port in ports[1:]:
+            replica = database_server(f"of-{port}", source=SimpleNamespace(replication_port=port))
+            replica.start()
+            eventually(has(at(replica.url), 4), "the replica has it")
 
 
 BEYOND = """
