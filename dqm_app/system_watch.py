@@ -117,7 +117,7 @@ class SystemWatch:
         )
         primary = primary_of(servers)
         if primary is not None:
-            self.primary = Address.parse(primary.address, "a server")
+            self.primary = Address.read(primary.address, "a server")
         for listener in list(self._listeners):
             listener()
         return self.status

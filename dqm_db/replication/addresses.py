@@ -58,6 +58,17 @@ class Address(NamedTuple):
         return cls(host, int(port))
 
     @classmethod
+    def read(cls, text: str, purpose: str) -> Address:
+        """As `parse`, but also the path of a UNIX socket: what ``str`` gives.
+
+        Raises
+        ------
+        ConfigurationError
+            *text* is neither.
+        """
+        return cls.of_socket(text) if text.startswith("/") else cls.parse(text, purpose)
+
+    @classmethod
     def of_socket(cls, path: str) -> Address:
         """That of the UNIX socket at the absolute *path*."""
         return cls(path, 0)

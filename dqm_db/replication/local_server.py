@@ -180,9 +180,7 @@ def _configuration(volume: Volume) -> dict[str, Address]:
         ) from None
     found = re.findall(r"^\s*(address|replicate-to|replicate-from)\s+(\S.*?)\s*$", text, re.M)
     told = {
-        key: Address.of_socket(value.replace("$$", "$"))
-        if value.startswith("/")
-        else Address.parse(value, str(volume.configuration))
+        key: Address.read(value.replace("$$", "$"), str(volume.configuration))
         for key, value in found
     }
     if "address" not in told:

@@ -150,7 +150,7 @@ def without_second_names(found: Sequence[ServerStatus]) -> list[ServerStatus]:
 
 
 def _where(server: ServerStatus) -> Address:
-    return Address.parse(server.address, "a server")
+    return Address.read(server.address, "a server")
 
 
 def _behind(found: Sequence[ServerStatus], had: bytes) -> dict[int, bytes]:

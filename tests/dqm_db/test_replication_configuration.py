@@ -62,6 +62,7 @@ def signals_restored() -> Iterator[None]:
 )
 def test_addresses(text: str, address: Address) -> None:
     assert Address.parse(text, "here") == address
+    assert Address.read(text, "here") == address
     assert Address.parse(str(address), "here") == address
 
 
@@ -106,6 +107,11 @@ def test_loopback() -> None:
     assert all(Address(host, 1).is_loopback() for host in ("localhost", "127.0.0.2", "::1"))
     assert not any(Address(host, 1).is_loopback() for host in ("0.0.0.0", "10.0.0.1", "::"))
     assert Address.of_socket("/run/dqm/zeo.sock").is_loopback()
+
+
+def test_what_is_shown_of_a_unix_socket_is_read() -> None:
+    address = Address.of_socket("/run/dqm/zeo.sock")
+    assert Address.read(str(address), "here") == address
 
 
 def test_inherited_sockets_stand_in_zeo_conf_for_commands_of_this_host(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,10 +14,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from activation import Activated
+from activation import Activated, ActivatedServer
 from browsing import DashboardPage
 from handing_on import handing_on
 from processes import COMMANDS, LOOPBACK, PATIENCE, eventually, free_port
+
+from dqm_db.settings import DatabaseSettings
+from dqm_db.writer import open_writer
 
 pytestmark = pytest.mark.system
 
@@ -164,6 +169,47 @@ def test_a_unix_socket_alone_needs_to_know_its_site(tmp_path):
             finally:
                 dashboard.terminate()
     assert "set DQM_ALLOWED_ORIGINS" in (tmp_path / "log").read_text()
+
+
+def test_a_dashboard_without_a_network_reads_a_unix_socket(tmp_path):
+    """As in a container with ``--network=none``, beside its database."""
+    unshare = ["unshare", "--map-root-user", "--net"]
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("this machine lets nobody make a network namespace")
+    database = ActivatedServer(tmp_path, "primary")
+    settings = DatabaseSettings(
+        db_url=database.socket_url, db_wait=PATIENCE, lock_dir=tmp_path / "locks"
+    )
+    command = [*unshare, str(COMMANDS / "dqm"), "serve", "--num-procs", "1"]
+    with (
+        socket.create_server((LOOPBACK, 0)) as listener,
+        (tmp_path / "log").open("wb") as log,
+        contextlib.ExitStack() as stack,
+    ):
+        stack.callback(database.kill)
+        database.listen()
+        with open_writer(settings):
+            pass  # an empty database is not read
+        dashboard = subprocess.Popen(
+            handing_on(["/usr/bin/env", *command], [listener], "http"),
+            pass_fds=[listener.fileno()],
+            stdout=log,
+            stderr=log,
+            env=os.environ | {"DQM_DB_URL": database.socket_url},
+        )
+        stack.callback(dashboard.wait, PATIENCE)
+        stack.callback(dashboard.terminate)
+        port = listener.getsockname()[1]
+        eventually(lambda: ask(by_tcp(port), "/ready")[0] == 200, "it reads the database")
+
+        def servers() -> dict[str, float]:
+            """Whether the servers answer, by address, as the dashboard's metrics say."""
+            text = ask(by_tcp(port), "/metrics")[1].decode()
+            found = re.findall(r'^dqm_server_up\{server="(.*)"\} (.*)$', text, re.M)
+            return {address: float(up) for address, up in found}
+
+        eventually(lambda: servers() == {str(database.socket): 1.0}, "it asks its server")
+    assert "Traceback" not in (tmp_path / "log").read_text()
 
 
 @pytest.mark.browser
