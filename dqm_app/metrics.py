@@ -250,6 +250,7 @@ _SERVER_GAUGES: Mapping[str, str] = {
     "disk_size_bytes": "Size of the file system of its volume.",
     "start_timestamp_seconds": "When it was started.",
     "certificate_expiry_timestamp_seconds": "When its certificate ends.",
+    "authority_expiry_timestamp_seconds": "When the CA of its certificate ends.",
 }
 
 
@@ -272,6 +273,7 @@ def _of_server(server: ServerStatus) -> dict[str, float | None]:
         "disk_size_bytes": answer.disk_total,
         "start_timestamp_seconds": answer.started,
         "certificate_expiry_timestamp_seconds": answer.certificate_expires,
+        "authority_expiry_timestamp_seconds": answer.authority_expires,
     }
 
 

@@ -107,6 +107,8 @@ class ServerAnswer:
         Distribution -> release.
     certificate_expires : float or None
         When its certificate ends to be valid, unix seconds.
+    authority_expires : float or None
+        When that of the CA ends, as its host has it.
     now : float or None
         Its clock, unix seconds.
     is_ours : bool
@@ -135,6 +137,7 @@ class ServerAnswer:
     host: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     certificate_expires: float | None = None
+    authority_expires: float | None = None
     now: float | None = None
     is_ours: bool = False
 
@@ -256,6 +259,7 @@ def read_answer(message: bytes) -> ServerAnswer:
         host=_text(told.get("host")),
         versions=_versions(told.get("versions")),
         certificate_expires=_number(told.get("certificate_expires")),
+        authority_expires=_number(told.get("authority_expires")),
         now=_number(told.get("now")),
         is_ours=isinstance(own, dict),
     )

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from dqm_db.certificates import certificate_expiry, is_authority, read_certificates
+from dqm_db.certificates import is_authority, read_certificates
 from dqm_db.errors import ConfigurationError
 from dqm_db.settings import SystemSettings
 
@@ -155,12 +155,19 @@ class TLSFiles:
     def expires(self) -> dict[Path, float]:
         """When the certificates expire (Unix seconds), by file.
 
+        Of several CAs in one file, as while hosts change over, it is that which has issued the
+        certificate of this host; of several certificates of that one, the last to expire.
+
         Raises
         ------
         ConfigurationError
             One cannot be read.
         """
-        return {path: certificate_expiry(path) for path in (self.certificate, self.ca)}
+        own = read_certificates(self.certificate)[0]
+        authorities = read_certificates(self.ca)
+        issuers = [one for one in authorities if _is_issuer(one, own)] or authorities[:1]
+        end = max(one.not_valid_after_utc for one in issuers)
+        return {self.certificate: own.not_valid_after_utc.timestamp(), self.ca: end.timestamp()}
 
     def _private_key(self) -> PrivateKeyTypes:
         try:

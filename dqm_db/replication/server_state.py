@@ -28,6 +28,7 @@ from dqm_db.certificates import certificate_expiry
 from dqm_db.replication.addresses import Address
 from dqm_db.replication.identity import identity_of
 from dqm_db.settings import SystemSettings, load
+from dqm_db.tls import TLSFiles
 from dqm_db.volume.aside import aside_directories
 from dqm_db.volume.layout import Volume, bytes_below
 
@@ -136,6 +137,7 @@ class ServerState:
         self.packed: float | None = None  # by this process; set by whoever packs
         # That which was loaded: a renewed file is not used before the next start.
         self._certificate_expires = self._once.part("certificate_expires", certificate_expires)
+        self._authority_expires = self._once.part("authority_expires", authority_expires)
         self._host = socket.gethostname()
         self._versions = {
             name: self._once.part(f"version of {name}", functools.partial(metadata.version, name))
@@ -185,6 +187,7 @@ class ServerState:
             "host": self._host,
             "versions": self._versions,
             "certificate_expires": self._certificate_expires,
+            "authority_expires": self._authority_expires,
             "now": time.time(),
         }
 
@@ -223,6 +226,12 @@ def certificate_expires() -> float | None:
     """When the certificate of this host ends, in Unix seconds; None without TLS."""
     path = load(SystemSettings).tls_cert
     return None if path is None else certificate_expiry(path)
+
+
+def authority_expires() -> float | None:
+    """When the CA of that certificate ends, as this host has it; None without TLS."""
+    files = TLSFiles.of(load(SystemSettings))
+    return None if files is None else files.expires()[files.ca]
 
 
 def _layer(storage: Any, kind: type) -> Any:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from dqm_db.certificates import certificate_expiry
 from dqm_db.errors import DatabaseUnavailable, DQMError, NoDataYet
 from dqm_db.peers import known_servers
 from dqm_db.replication.addresses import Address
@@ -19,7 +18,7 @@ from dqm_db.settings import DatabaseSettings, SystemSettings, WatchSettings, loa
 from dqm_db.status.missing import bytes_after
 from dqm_db.status.model import PRIMARY, REPLICA, DatabaseFacts, OwnCertificate, ServerStatus
 from dqm_db.storage import open_database
-from dqm_db.tls import client_context
+from dqm_db.tls import TLSFiles, client_context
 
 AT_ONCE = 16
 """Servers that are asked at the same time."""
@@ -45,7 +44,7 @@ class Servers:
         Seconds within which one must have answered.
     tls : ssl.SSLContext or None
     certificate : OwnCertificate or None
-        What `tls` shows them; None without TLS.
+        What `tls` was made of; None without TLS.
     """
 
     addresses: tuple[Address, ...]
@@ -68,9 +67,16 @@ class Servers:
         if watch.primary is not None and not system.servers:  # which may call it otherwise
             found = tuple(dict.fromkeys([*found, watch.primary]))
         tls, certificate = client_context(system), None
-        if found and tls is not None and system.tls_cert is not None:
-            path = system.tls_cert.absolute()
-            certificate = OwnCertificate(socket.gethostname(), str(path), certificate_expiry(path))
+        files = TLSFiles.of(system)
+        if found and files is not None:
+            ends = files.expires()
+            certificate = OwnCertificate(
+                socket.gethostname(),
+                str(files.certificate),
+                ends[files.certificate],
+                str(files.ca),
+                ends[files.ca],
+            )
         return cls(found, watch.primary, database.db_patience, tls, certificate)
 
 

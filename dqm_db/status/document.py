@@ -69,6 +69,7 @@ def _server(server: ServerStatus) -> dict[str, Any]:
         "host": answer.host,
         "versions": dict(answer.versions),
         "certificate_expires": answer.certificate_expires,
+        "authority_expires": answer.authority_expires,
         "clock": answer.now,
     }
 

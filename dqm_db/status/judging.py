@@ -55,7 +55,7 @@ def judge(
     """
     items = [*judge_servers(servers, limits, now)]
     if own is not None:
-        items.append(judge_own_certificate(own, limits, now))
+        items += judge_own_certificate(own, limits, now)
     if facts is None:
         text = f"It cannot be read: {_with_advice(facts_error, servers)}."
         items.append(Item(Level.CRITICAL, "database", "Database", text))

@@ -94,21 +94,27 @@ class ServerStatus:
 
 @dataclass(frozen=True, slots=True)
 class OwnCertificate:
-    """The certificate that the host that asks shows to servers, as it was loaded.
+    """What the host that asks has for TLS, as it was loaded.
 
     Attributes
     ----------
     host : str
         Its name.
     path : str
-        The file.
+        The file of the certificate that it shows to servers.
     expires : float
-        When it ends to be valid, unix seconds.
+        When that ends to be valid, unix seconds.
+    authority_path : str
+        The file of the CA that servers must be of.
+    authority_expires : float
+        When that ends.
     """
 
     host: str
     path: str
     expires: float
+    authority_path: str
+    authority_expires: float
 
 
 @dataclass(frozen=True, slots=True)

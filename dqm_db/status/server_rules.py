@@ -12,6 +12,8 @@ from dqm_db.status.words import duration, size, utc
 SAME_EVERYWHERE = ("nectarcam-dqm", "ZODB", "ZEO", "zc.zrs")
 """Releases that should be the same on all servers."""
 
+_RENEW_AUTHORITY = "renew it where it is made, with dqm certs ca --renew"
+
 
 def judge_servers(servers: Sequence[ServerStatus], limits: Limits, now: float) -> Iterator[Item]:
     """Everything about the servers; *now* is when they were asked, unix seconds."""
@@ -212,22 +214,38 @@ def _aside(address: str, answer: ServerAnswer, limits: Limits) -> Iterator[Item]
 
 
 def _certificate(address: str, answer: ServerAnswer, limits: Limits, now: float) -> Iterator[Item]:
-    if answer.certificate_expires is None:
-        return
-    advice = "make a new one with dqm certs, and restart."
-    level, text, left = _validity("It", answer.certificate_expires, advice, limits, now)
-    yield Item(level, "certificate", "Certificate", text, address, left, "s")
+    end, authority_end = answer.certificate_expires, answer.authority_expires
+    if end is not None:
+        advice = f"{_first(end, authority_end)}make a new one with dqm certs, and restart."
+        level, text, left = _validity("It", end, advice, limits, now)
+        yield Item(level, "certificate", "Certificate", text, address, left, "s")
+    if authority_end is not None:
+        advice = f"{_RENEW_AUTHORITY}, copy ca.pem to its host and all others, and restart."
+        level, text, left = _validity("The CA that it has", authority_end, advice, limits, now)
+        yield Item(level, "authority", "Certificate of the CA", text, address, left, "s")
 
 
-def judge_own_certificate(own: OwnCertificate, limits: Limits, now: float) -> Item:
-    """That of the host that asks: without it, its pulls and pages reach no server any more."""
+def judge_own_certificate(own: OwnCertificate, limits: Limits, now: float) -> Iterator[Item]:
+    """Those of the host that asks: without them, its pulls and pages reach no server any more."""
     name = f"{own.path} of {own.host}, which asks,"
     advice = (
-        f"renew it with dqm certs host --renew where the CA is, copy it to {own.host}, and "
-        "restart what uses it there."
+        f"{_first(own.expires, own.authority_expires)}renew it with dqm certs host --renew where "
+        f"the CA is, copy it to {own.host}, and restart what uses it there."
     )
     level, text, left = _validity(name, own.expires, advice, limits, now)
-    return Item(level, "own-certificate", "Certificate of this host", text, value=left, unit="s")
+    yield Item(level, "own-certificate", "Certificate of this host", text, value=left, unit="s")
+    name = f"The CA in {own.authority_path} of {own.host}, which asks,"
+    advice = (
+        f"{_RENEW_AUTHORITY}, copy ca.pem to {own.host} and all other hosts, and restart what uses "
+        "it there."
+    )
+    level, text, left = _validity(name, own.authority_expires, advice, limits, now)
+    yield Item(level, "own-authority", "CA of this host", text, value=left, unit="s")
+
+
+def _first(end: float, authority_end: float | None) -> str:
+    """What to do before a certificate is renewed: none lasts longer than the CA."""
+    return "" if authority_end is None or end < authority_end else "renew the CA first, then "
 
 
 def _validity(

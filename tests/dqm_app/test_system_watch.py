@@ -117,7 +117,8 @@ def test_a_server_that_falls_silent_is_asked_again_soon_and_is_critical_if_it_st
 
 
 def test_the_certificate_of_the_dashboard_is_judged():
-    own = OwnCertificate("cta2", "/etc/dqm/cert.pem", time.time() - 60)
+    now = time.time()
+    own = OwnCertificate("cta2", "/etc/dqm/cert.pem", now - 60, "/etc/dqm/ca.pem", now + 1e8)
 
     async def scenario(watch: SystemWatch) -> None:
         status = await watch.collect()

@@ -183,6 +183,7 @@ TOLD = {
     "host": "cta-dqm2",
     "versions": {"nectarcam-dqm": "0.1.0", "ZEO": "6.2.0"},
     "certificate_expires": None,
+    "authority_expires": 1_900_000_000.0,
     "now": 1_800_000_001.0,
 }
 
@@ -203,6 +204,7 @@ def test_all_that_our_servers_tell_is_read():
     assert (answer.heard, answer.started, answer.now) == (1.8e9 + 0.5, 1_799_990_000.0, 1.8e9 + 1)
     assert answer.versions == {"nectarcam-dqm": "0.1.0", "ZEO": "6.2.0"}
     assert (answer.host, answer.certificate_expires, answer.is_ours) == ("cta-dqm2", None, True)
+    assert answer.authority_expires == 1.9e9
 
 
 def test_stock_zeo_tells_its_transaction_and_its_clients():
@@ -232,7 +234,7 @@ def test_whatever_is_told_otherwise_is_not_known(dqm):
         assert text is None or (text.isprintable() and len(text) <= LONGEST_TEXT)
     for count in (answer.epoch, answer.clients, answer.disk_free, answer.file_bytes):
         assert count is None or (isinstance(count, int) and count >= 0)
-    for number in (answer.heard, answer.now, answer.certificate_expires):
+    for number in (answer.heard, answer.now, answer.certificate_expires, answer.authority_expires):
         assert number is None or abs(number) < float("inf")
 
 

@@ -54,7 +54,7 @@ def test_an_unusable_certificate_leaves_the_rest(
 ) -> None:
     monkeypatch.setenv("DQM_TLS_CERT", str(tmp_path / "nothing.pem"))
     told = ServerState(object()).answer(0)
-    assert told["certificate_expires"] is None
+    assert told["certificate_expires"] is told["authority_expires"] is None
     assert told["host"]
     assert "certificate_expires" in caplog.text
 

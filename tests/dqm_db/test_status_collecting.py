@@ -17,6 +17,7 @@ import pytest
 import tls_hosts
 from ZODB.TimeStamp import TimeStamp
 
+from dqm_db.certificates import certificate_expiry
 from dqm_db.errors import ConfigurationError
 from dqm_db.replication.addresses import Address
 from dqm_db.server_answers import NO_TRANSACTION, ServerAnswer
@@ -224,6 +225,8 @@ def test_with_which_certificate_this_host_asks(monkeypatch, tmp_path: Path):
     assert own is not None
     assert (own.host, own.path) == (socket.gethostname(), str(folder / "cert.pem"))
     assert 19 * DAY < own.expires - time.time() < 21 * DAY
+    assert own.authority_path == str(folder / "ca.pem")
+    assert own.authority_expires == certificate_expiry(authority.certificate_file)
     of_file = Servers.of(DatabaseSettings(db_url="file:///data/Data.fs"), WatchSettings())
     assert of_file.certificate is None, "nobody is asked"
 

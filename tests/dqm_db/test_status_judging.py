@@ -41,6 +41,7 @@ HEALTHY = ServerAnswer(
     aside_bytes=0,
     versions=VERSIONS,
     certificate_expires=NOW + 200 * DAY,
+    authority_expires=NOW + 2000 * DAY,
     now=NOW,
     is_ours=True,
 )
@@ -54,6 +55,11 @@ def server(address: str, role: str = "primary", lag: float | None = 0.0, **told:
 def replica(lag: float | None = 0.0, **told: Any) -> ServerStatus:
     following = {"source": "a:5000", "following": "connected"}
     return server("b:8100", "replica", lag, **{**following, **told})
+
+
+def own_certificate(days: float, authority_days: float = 2000) -> OwnCertificate:
+    ends = NOW + days * DAY, NOW + authority_days * DAY
+    return OwnCertificate("cta3", "/etc/dqm/cert.pem", ends[0], "/etc/dqm/ca.pem", ends[1])
 
 
 def done(name: OperationName, age: float = HOUR, ok: bool = True) -> Operation:
@@ -91,8 +97,8 @@ def test_a_system_in_order_is_fine():
     assert status.level is Level.OK
     assert {item.key for item in status.items} >= {
         "primary", "epoch", "versions", "server-answers", "replica-lag", "following", "disk",
-        "certificate", "database", "pull", "quarantine", "backup", "backup-verification",
-        "verification", "pack",
+        "certificate", "authority", "database", "pull", "quarantine", "backup",
+        "backup-verification", "verification", "pack",
     }  # fmt: skip
     for item in status.items:
         assert item.text.endswith(".") and item.title
@@ -107,7 +113,7 @@ def test_every_key_stands_in_the_documents():
         replica(),
         SILENT,
     ]
-    both = judged(servers, own=OwnCertificate("cta3", "/etc/dqm/cert.pem", NOW)), judged([])
+    both = judged(servers, own=own_certificate(0)), judged([])
     made = {item.key for status in both for item in status.items}
     assert made == documented
 
@@ -248,6 +254,50 @@ def test_the_certificate(days, level, words):
     servers = [server("a:8100", certificate_expires=NOW + days * DAY), replica()]
     [item] = [i for i in judged(servers).items if (i.key, i.subject) == ("certificate", "a:8100")]
     assert item.level is level and words in item.text
+    assert "CA first" not in item.text
+
+
+CA_ENDS = pytest.mark.parametrize(
+    ("days", "level", "words"),
+    [
+        (31, Level.OK, "is valid for 31 days"),
+        (29, Level.WARNING, "ends in 29 days"),
+        (6, Level.CRITICAL, "ends in 6 days"),
+        (-1, Level.CRITICAL, "has ended at 2027-01-14"),
+    ],
+)
+
+
+@CA_ENDS
+def test_the_ca_of_a_server(days, level, words):
+    servers = [server("a:8100", authority_expires=NOW + days * DAY), replica()]
+    [item] = [i for i in judged(servers).items if (i.key, i.subject) == ("authority", "a:8100")]
+    assert (item.level, item.value) == (level, days * DAY)
+    assert f"The CA that it has {words}" in item.text
+    assert ("dqm certs ca --renew" in item.text) == (level is not Level.OK)
+
+
+@CA_ENDS
+def test_the_ca_of_the_host_that_asks(days, level, words):
+    status = judged(own=own_certificate(200, days))
+    [item] = [item for item in status.items if item.key == "own-authority"]
+    assert (item.level, item.subject, status.level) == (level, "", level)
+    assert f"The CA in /etc/dqm/ca.pem of cta3, which asks, {words}" in item.text
+    assert ("dqm certs ca --renew" in item.text) == (level is not Level.OK)
+
+
+def test_a_certificate_that_ends_with_its_ca_is_renewed_after_it():
+    end = NOW + 20 * DAY
+    servers = [server("a:8100", certificate_expires=end, authority_expires=end)]
+    status = judged(servers, own=own_certificate(20, 20))
+    assert "renew the CA first, then make a new one" in only(status, "certificate").text
+    assert "renew the CA first, then renew it with dqm" in only(status, "own-certificate").text
+    assert "dqm certs ca --renew" in only(status, "authority").text
+
+
+def test_a_server_without_tls_has_no_certificates():
+    status = judged([server("a:8100", certificate_expires=None, authority_expires=None)])
+    assert not {item.key for item in status.items} & {"certificate", "authority"}
 
 
 @pytest.mark.parametrize(
@@ -260,8 +310,7 @@ def test_the_certificate(days, level, words):
     ],
 )
 def test_the_certificate_of_the_host_that_asks(days, level, words):
-    own = OwnCertificate("cta3", "/etc/dqm/cert.pem", NOW + days * DAY)
-    status = judged(own=own)
+    status = judged(own=own_certificate(days))
     [item] = [item for item in status.items if item.key == "own-certificate"]
     assert (item.level, item.subject, item.value) == (level, "", days * DAY)
     assert f"/etc/dqm/cert.pem of cta3, which asks, {words}" in item.text

@@ -163,6 +163,20 @@ def test_logs_warn_a_month_before_the_end(
         assert words in line
 
 
+def test_of_several_cas_that_of_the_host_counts(own: Authority, tmp_path: Path) -> None:
+    folder = tls_hosts.host(own, "one")
+    files = tls.TLSFiles.of(tls_hosts.settings(folder))
+    assert files is not None
+    old, before = own.certificate_file.read_bytes(), files.expires()[files.ca]
+    renewed = own.renew(400)
+    other = Authority(tmp_path / "other")
+    other.create("another CA", 5)  # of hosts that have not changed over
+    files.ca.write_bytes(other.certificate_file.read_bytes() + old)
+    assert files.expires()[files.ca] == before
+    files.ca.write_bytes(own.certificate_file.read_bytes() + old)
+    assert files.expires()[files.ca] == renewed.expires
+
+
 def test_a_server_warns_of_what_it_has_loaded(
     own: Authority, caplog: pytest.LogCaptureFixture
 ) -> None:

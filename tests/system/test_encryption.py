@@ -250,6 +250,7 @@ def test_commands_and_several_addresses(site: Site) -> None:
     answer = ask(site.replica)
     assert answer.following == "connected"
     assert answer.certificate_expires == certificate_expiry(site.two / "cert.pem")
+    assert answer.authority_expires == certificate_expiry(site.two / "ca.pem")
     assert "ConnectionResetError" not in site.replica.text(), "a line at every question"
 
 
@@ -269,7 +270,9 @@ def test_the_status_asks_over_tls_and_says_when_certificates_end(site: Site) -> 
     assert code == 1, "there is no backup, and nothing is critical"
     certificates = [item["level"] for item in items if item["key"] == "certificate"]
     assert certificates == ["ok", "ok"]
-    assert [item["level"] for item in items if item["key"] == "own-certificate"] == ["ok"]
+    assert [item["level"] for item in items if item["key"] == "authority"] == ["ok", "ok"]
+    for key in ("own-certificate", "own-authority"):
+        assert [item["level"] for item in items if item["key"] == key] == ["ok"]
     code, items = told(DQM_DB_PATIENCE="3")
     answers = [item for item in items if item["key"] == "server-answers"]
     assert code == 69 and [item["level"] for item in answers] == ["critical", "critical"]

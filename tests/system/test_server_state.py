@@ -14,9 +14,10 @@ from processes import LOOPBACK, DatabaseServer, eventually, frame, read_frame
 from ZODB.blob import Blob
 
 KEYS = {
-    *("role", "epoch", "fence_state", "source", "following", "reason", "heard", "replicas"),
+    *("role", "epoch", "fence_state", "fence_at", "asks", "source", "following"),
+    *("reason", "heard", "replicas"),
     *("clients", "file_bytes", "blob_bytes", "disk_free", "disk_total", "aside_bytes", "packed"),
-    *("started", "host", "versions", "certificate_expires", "now"),
+    *("started", "host", "versions", "certificate_expires", "authority_expires", "now"),
 }
 
 
