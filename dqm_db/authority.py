@@ -28,7 +28,10 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from dqm_db.certificate_files import (
     AUTHORITY_CERTIFICATE,
     HOST_CERTIFICATE,
+    NEW,
     CertificateExists,
+    alone_in,
+    has_leftovers,
     key_bytes,
     pem,
     replace_folder,
@@ -151,26 +154,29 @@ class Authority:
         for name in names:
             alternative_name(name)
         folder = self.directory / HOSTS / names[0].lower()
-        if folder.exists() and not renew:
-            raise CertificateExists(
-                f"{folder} exists; to replace its certificate and key, give --renew"
-            )
-        if renew and len(names) == 1 and (folder / HOST_CERTIFICATE).exists():
-            old = Certificate.of(read_certificates(folder / HOST_CERTIFICATE)[0], folder)
-            names = [names[0], *old.names]
-        key = ec.generate_private_key(ec.SECP256R1())
-        certificate = _sign_host([*names, *HERE], key.public_key(), authority, authority_key, days)
         with writing(folder):
             folder.parent.mkdir(exist_ok=True)
-            draft = Path(tempfile.mkdtemp(prefix=".new-", dir=folder.parent))  # mode 700
-            try:
-                write(draft / AUTHORITY_CERTIFICATE, pem(authority), 0o644)
-                write(draft / HOST_CERTIFICATE, pem(certificate), 0o644)
-                write(draft / KEY_FILE, key_bytes(key), 0o600)
-                replace_folder(folder, draft)
-            except BaseException:
-                shutil.rmtree(draft, ignore_errors=True)
-                raise
+            with alone_in(folder.parent):
+                if folder.exists() and not renew:
+                    raise CertificateExists(
+                        f"{folder} exists; to replace its certificate and key, give --renew"
+                    )
+                if renew and len(names) == 1 and (folder / HOST_CERTIFICATE).exists():
+                    old = Certificate.of(read_certificates(folder / HOST_CERTIFICATE)[0], folder)
+                    names = [names[0], *old.names]
+                key = ec.generate_private_key(ec.SECP256R1())
+                certificate = _sign_host(
+                    [*names, *HERE], key.public_key(), authority, authority_key, days
+                )
+                draft = Path(tempfile.mkdtemp(prefix=NEW, dir=folder.parent))  # mode 700
+                try:
+                    write(draft / AUTHORITY_CERTIFICATE, pem(authority), 0o644)
+                    write(draft / HOST_CERTIFICATE, pem(certificate), 0o644)
+                    write(draft / KEY_FILE, key_bytes(key), 0o600)
+                    replace_folder(folder, draft)
+                except BaseException:
+                    shutil.rmtree(draft, ignore_errors=True)
+                    raise
         return Certificate.of(certificate, folder / HOST_CERTIFICATE)
 
     def sign(
@@ -208,12 +214,25 @@ class Authority:
             write(kept, pem(certificate), 0o644)
         return pem(certificate) + pem(authority), Certificate.of(certificate, kept)
 
+    def put_right(self) -> None:
+        """Undo what a command left that was killed while it made the folder of a host.
+
+        Raises
+        ------
+        CertificateUnwritable
+        """
+        hosts = self.directory / HOSTS
+        if has_leftovers(hosts):
+            with writing(hosts), alone_in(hosts):
+                pass
+
     def _read(self) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
         if not self.certificate_file.exists():
             raise NoAuthority(
                 f"there is no CA in {self.directory}: make one with "
                 f"`dqm certs ca --dir {self.directory}`"
             )
+        self.put_right()
         certificate = read_certificates(self.certificate_file)[0]
         try:
             data = self.key_file.read_bytes()

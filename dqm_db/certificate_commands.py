@@ -151,6 +151,8 @@ def show(path: Path | None, days: int) -> None:
     Without PATH: those of DQM_TLS_CA and DQM_TLS_CERT.
     """
     now = time.time()
+    if path is not None and (authority := Authority(path)).key_file.exists():
+        authority.put_right()
     found = [one for place in _places(path) for one in found_certificates(place)]
     for one in found:
         left = one.days_left(now)

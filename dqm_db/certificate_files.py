@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import logging
 import os
 import shutil
 import tempfile
@@ -14,6 +16,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from dqm_db.errors import DQMError
+
+logger = logging.getLogger(__name__)
+
+NEW = ".new-"
+"""How names of drafts begin."""
+_OLD = ".old-"
 
 AUTHORITY_CERTIFICATE = "ca.pem"
 HOST_CERTIFICATE = "cert.pem"
@@ -66,7 +74,7 @@ def write(path: Path, data: bytes, mode: int) -> None:
 
     What root writes belongs to whom the folder belongs to.
     """
-    descriptor, draft = tempfile.mkstemp(prefix=".new-", dir=path.parent)  # mode 600
+    descriptor, draft = tempfile.mkstemp(prefix=NEW, dir=path.parent)  # mode 600
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
@@ -82,12 +90,53 @@ def write(path: Path, data: bytes, mode: int) -> None:
         raise
 
 
+@contextlib.contextmanager
+def alone_in(parent: Path) -> Iterator[None]:
+    """Replace folders in *parent* while no other process does; what a killed one left is put right.
+
+    Raises
+    ------
+    OSError
+    """
+    descriptor = os.open(parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)  # ends with the process
+        _put_right(parent)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def has_leftovers(parent: Path) -> bool:
+    """Whether something is, or was when it was killed, about to replace a folder in *parent*."""
+    return any(any(parent.glob(f"{prefix}*")) for prefix in (_OLD, NEW))
+
+
+def _put_right(parent: Path) -> None:
+    """The command that was killed did not end well: the old folder is the one that counts."""
+    for old in sorted(parent.glob(f"{_OLD}*")):
+        for folder in old.iterdir():
+            back = parent / folder.name
+            if not back.exists():  # else it was killed while it removed the old one
+                folder.rename(back)
+                logger.warning(
+                    "%s was being replaced when that was interrupted: it is as it was before", back
+                )
+        shutil.rmtree(old)
+    for draft in parent.glob(f"{NEW}*"):
+        shutil.rmtree(draft)
+
+
 def replace_folder(folder: Path, draft: Path) -> None:
-    """Let *draft* become *folder*, so that no certificate is ever beside the key of another."""
+    """Let *draft* become *folder*, so that no certificate is ever beside the key of another.
+
+    Killed between its two renames it leaves no *folder*; `alone_in`, in which it has to be called,
+    brings that back the next time.
+    """
     if not folder.exists():
         draft.rename(folder)
         return
-    old = Path(tempfile.mkdtemp(prefix=".old-", dir=folder.parent))
+    old = Path(tempfile.mkdtemp(prefix=_OLD, dir=folder.parent))
     folder.rename(old / folder.name)
     try:
         draft.rename(folder)

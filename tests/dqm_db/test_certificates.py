@@ -7,6 +7,9 @@ import re
 import shlex
 import ssl
 import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -202,6 +205,65 @@ def test_without_a_usable_ca(tmp_path: Path, authority: Authority) -> None:
     authority.key_file.unlink()
     with pytest.raises(ConfigurationError, match=r"cannot read the key .*ca\.key"):
         authority.issue(["one"], 10)
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from dqm_db import certificate_files
+from dqm_db.authority import Authority
+
+real, left = Path.rename, int(sys.argv[2])
+
+def rename(path, target):
+    global left
+    left -= 1
+    if left < 0:
+        os._exit(9)
+    return real(path, target)
+
+Path.rename = rename
+certificate_files.shutil.rmtree = lambda _path, **_more: os._exit(9)
+Authority(Path(sys.argv[1])).issue(["one"], 20, renew=True)
+"""
+
+
+@pytest.mark.parametrize("command", ["host", "show", "ca"])
+@pytest.mark.parametrize("renames", [0, 1, 2])
+def test_a_renewal_that_was_killed_is_put_right_by_the_next_command(
+    authority: Authority, caplog: pytest.LogCaptureFixture, renames: int, command: str
+) -> None:
+    folder = authority.issue(["one", "10.8.0.1"], 10).path.parent
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    killed = [sys.executable, "-c", KILLED, str(authority.directory), str(renames)]
+    assert subprocess.run(killed, check=False).returncode == 9
+    assert folder.exists() == (renames != 1)
+    assert len(list(folder.parent.iterdir())) > 1
+    if command == "host":
+        done = run("host", "one", "--dir", authority.directory)
+        assert isinstance(done.exception, CertificateExists)
+    elif command == "show":
+        shown = run("show", authority.directory).stdout
+        assert shown.count("hosts/one/cert.pem") == 1 and ".old-" not in shown
+    else:
+        assert run("ca", "--renew", "--dir", authority.directory).exit_code == 0
+    assert [path.name for path in folder.parent.iterdir()] == ["one"]
+    now = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert (now == before) == (renames < 2)
+    key = serialization.load_pem_private_key(now["key.pem"], None)
+    assert key.public_key() == read_certificates(folder / "cert.pem")[0].public_key()
+    assert ("it is as it was before" in caplog.text) == (renames == 1)
+    again = authority.issue(["one"], 10, renew=True)
+    assert "10.8.0.1" in again.names
+
+
+def test_two_commands_replace_folders_one_after_the_other(authority: Authority) -> None:
+    folder = authority.issue(["one"], 10).path.parent
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda days: authority.issue(["one"], days, renew=True), range(20, 60)))
+    assert [path.name for path in folder.parent.iterdir()] == ["one"]
+    key = serialization.load_pem_private_key((folder / "key.pem").read_bytes(), None)
+    assert key.public_key() == read_certificates(folder / "cert.pem")[0].public_key()
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
