@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -146,10 +146,14 @@ def test_commands_do_their_work_with_few_rights(host: Machine) -> None:
         ("--unix-socket", "/run/dqm/http.sock", "http://dashboard/ready"),
     ],
 )
-def test_a_connection_starts_the_dashboard(host: Machine, address: tuple[str, ...]) -> None:
+def test_a_connection_starts_the_dashboard(
+    host: Machine, address: tuple[str, ...], measured: Callable[[str, float], None]
+) -> None:
     host.run("systemctl", "stop", "dqm-dashboard.service")
     assert is_active(host, "dqm-dashboard.socket")
-    assert ready(host, *address), "somebody has answered"
+    time = host.run("curl", "--silent", "--output", "/dev/null", "--max-time", "50",
+                    "--write-out", "%{time_starttransfer}", *address).stdout  # fmt: skip
+    measured("first connection until the first byte of a dashboard", float(time))
     assert is_active(host, "dqm-dashboard.service")
     eventually(lambda: ready(host, *address)["database"] == "ok", "the replica is read")
     key = host.run("stat", "-c", "%a %U %s", "/etc/nectarcam-dqm/secrets/BOKEH_SECRET_KEY").stdout
