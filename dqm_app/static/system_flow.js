@@ -90,10 +90,12 @@ export class Flow {
   }
 
   showFollowing(to, server, items) {
-    const { following, words } = { following: server.following ?? "unknown", words: this.words.following };
+    const words = this.words.following;
     const lag = server.lag_seconds;
-    const broken = !server.answers || following === "unreachable" || following === "refused";
     const judged = items.filter((item) => item.key === "following" || item.key === "replica-lag");
+    // refused, as it says itself, may be no more than to wait
+    const following = judged.find(({ key }) => key === "following")?.value ?? server.following ?? "unknown";
+    const broken = !server.answers || following === "unreachable" || following === "refused";
     const level = server.answers ? this.signs.worst(judged.map((item) => item.level)) : "critical";
     grade(to, broken ? "bad" : this.words.levels[level].status);
     to.say(server.answers ? words[following] ?? words.unknown : words.silent);

@@ -12,6 +12,9 @@ from dqm_db.status.words import duration, size, utc
 SAME_EVERYWHERE = ("nectarcam-dqm", "ZODB", "ZEO", "zc.zrs")
 """Releases that should be the same on all servers."""
 
+WAITING = "waiting"
+"""What a demoted server does until its successor is promoted, in place of what it says itself."""
+
 _RENEW_AUTHORITY = "renew it where it is made, with dqm certs ca --renew"
 
 
@@ -170,13 +173,13 @@ def _following(address: str, answer: ServerAnswer, is_led: bool) -> Iterator[Ite
     key, title = "following", "Follows"
     if answer.following is None:
         return
-    source = answer.source or "its source"
+    source, value = answer.source or "its source", answer.following
     why = f" ({answer.reason})" if answer.reason else ""
     if answer.following == "connected":
         level, text = Level.OK, f"It follows {source}."
     elif answer.fence_state == "demoted" and not is_led:
         # It refuses whom it follows, or is refused, until that one is promoted: nothing diverged.
-        level = Level.WARNING
+        level, value = Level.WARNING, WAITING
         text = f"It was demoted and waits for dqm promote on {source}{why}."
     elif answer.following == "refused":
         level = Level.CRITICAL
@@ -188,7 +191,7 @@ def _following(address: str, answer: ServerAnswer, is_led: bool) -> Iterator[Ite
             f"It does not reach {source}{why}{heard}: "
             "see whether that server and the network are up."
         )
-    yield Item(level, key, title, text, address, answer.following)
+    yield Item(level, key, title, text, address, value)
 
 
 def _disk(address: str, answer: ServerAnswer, limits: Limits) -> Iterator[Item]:

@@ -18,6 +18,7 @@ from dqm_db.settings import DatabaseSettings, WatchSettings, load
 from dqm_db.status.judging import judge
 from dqm_db.status.limits import Limits
 from dqm_db.status.model import DatabaseFacts, Item, Level, ServerStatus, SystemStatus
+from dqm_db.status.server_rules import WAITING
 
 NOW = 1_800_000_000.0
 PRIMARY = ServerStatus(
@@ -109,7 +110,7 @@ def test_there_are_words_for_everything():
     assert set(said["health"]) == {str(state) for state in State}
     assert {state["level"] for state in said["health"].values()} <= set(said["levels"])
     assert {row["key"] for row in said["care"]} >= {str(name) for name in OperationName}
-    assert set(said["following"]) >= {"connected", "unreachable", "refused"}
+    assert set(said["following"]) >= {"connected", "unreachable", "refused", WAITING}
     assert set(said["roles"]) >= {"primary", "replica"}
 
 

@@ -26,6 +26,7 @@ from dqm_db.status.model import (
     ServerStatus,
     SystemStatus,
 )
+from dqm_db.status.server_rules import WAITING
 
 NOW = 1_800_000_000.0
 LIMITS = Limits.of(WatchSettings(lag_warn=30, lag_alert=300, pull_stale=7200))
@@ -219,7 +220,7 @@ def test_a_replica_that_does_not_follow(told, level, words):
 def test_who_was_demoted_waits_for_its_successor(following):
     waiting = replica(following=following, reason="no 03e8", fence_state="demoted", source="b:5000")
     item = only(judged([waiting, replica()]), "following")
-    assert item.level is Level.WARNING
+    assert (item.level, item.value) == (Level.WARNING, WAITING)
     assert "waits for dqm promote on b:5000 (no 03e8)" in item.text
 
 

@@ -272,6 +272,11 @@ def test_what_is_wrong_and_what_is_not_known_is_said(system, page):
         assert "✕" in row.inner_text()
         assert "refused 2 h behind lacks 1.23 GB" in page.arrows()
         assert "dashed" in page.page.evaluate(BROKEN, "borderTopStyle")
+        waits = {**told["items"][1], "level": "warning", "value": "waiting"}
+        waiting = {**told, "items": [told["items"][0], waits, told["items"][2]]}
+        page.page.evaluate(show, json.dumps(waiting))
+        assert "demoted, waits 2 h behind lacks 1.23 GB" in page.arrows()
+        page.page.evaluate(show, json.dumps(told))
         wide = page.page.viewport_size
         page.page.set_viewport_size({"width": 768, "height": 900})
         page.wait_for(f'({BROKEN})("borderLeftStyle") === "dashed"')
