@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -228,6 +229,37 @@ def test_a_replica_that_lags_or_has_diverged(own: System) -> None:
         db.close()
         (finding,) = own.verified(code=65)["pairs"][0]["findings"][:1]
         assert "is not on" in finding["text"]
+
+
+def test_after_a_restore_new_is_not_enough(own: System) -> None:
+    """Both servers go back behind what was verified, as with an older backup."""
+    servers = (own.primary, own.replica)
+    for server in servers:
+        server.stop()
+        shutil.copytree(server.data_dir, own.directory / f"backup of {server.data_dir.name}")
+        server.start()
+    own.write(30)
+    own.in_sync()
+    before = own.verified()
+    (state,) = (own.directory / "state").iterdir()
+    remembered = state.read_text()
+    for server in servers:
+        server.stop()
+        shutil.rmtree(server.data_dir)
+        (own.directory / f"backup of {server.data_dir.name}").rename(server.data_dir)
+        server.start()
+    behind = own.verified("--new", code=65)["pairs"][0]
+    assert behind["findings"][0]["text"].startswith("was verified before, but ")
+    assert "verify once without --new" in behind["findings"][0]["text"]
+    own.in_sync()  # that was noted: both have a later transaction now
+    gone = own.verified("--new", code=65)["pairs"][0]["findings"][0]["text"]
+    assert gone.startswith("was verified before, and is on neither side now")
+    assert "verify once without --new" in gone
+    assert state.read_text() == remembered
+    own.in_sync()
+    assert own.verified()["sides"][0]["transactions"] > 0
+    own.in_sync()
+    assert own.verified("--new")["after"] > before["pairs"][0]["last"]
 
 
 def damage(path: Path, position: int) -> None:
