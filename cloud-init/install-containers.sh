@@ -65,7 +65,8 @@ program() {
   for folder in .config .config/systemd .config/systemd/user .config/nectarcam-dqm; do
     install -d -o $OWNER -g $OWNER -m 750 "$HOME_FOLDER/$folder"
   done
-  as_owner podman load --quiet < nectarcam-dqm-image.tar.gz
+  # podman 4.3 does not unpack it itself
+  gzip -dc nectarcam-dqm-image.tar.gz | as_owner podman load --quiet
   as_owner podman image prune --force > /dev/null
 
   step "give the containers their folders"
