@@ -12,6 +12,7 @@ from schedules import SHIPPED, require_accepted_units, unit
 
 pytestmark = pytest.mark.system
 
+PODMAN = SHIPPED / "podman"
 KINDS = ("service", "socket", "timer", "path")
 UNITS = sorted(path.name for kind in KINDS for path in SHIPPED.glob(f"*.{kind}"))
 SERVICES = [name for name in UNITS if name.endswith(".service")]
@@ -24,6 +25,30 @@ EXPOSURE = 3.0
 def test_systemd_accepts_all_units(tmp_path: Path) -> None:
     assert set(LONG_RUNNING) < set(UNITS)
     require_accepted_units(UNITS, tmp_path)
+
+
+def test_systemd_accepts_the_units_of_podman(tmp_path: Path) -> None:
+    names = [f"podman/{path.name}" for kind in KINDS for path in PODMAN.glob(f"*.{kind}")]
+    assert len(names) > 8
+    require_accepted_units([*names, "dqm-ingest.timer", "dqm-backup.timer"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["primary", "replica", "dashboard", "ingest", "backup"])
+def test_both_ways_of_podman_run_the_same(name: str) -> None:
+    """What Quadlet makes into options is written out in the unit of the same name."""
+    plain = (PODMAN / f"dqm-{name}.service").read_text().replace("\\\n", " ").split()
+    quadlet = unit(f"podman/quadlet/dqm-{name}.container")
+    keys = dict(quadlet)
+    assert keys["ReadOnly"] == keys["NoNewPrivileges"] == "true" and keys["DropCapability"] == "all"
+    assert {"--read-only", "--cap-drop=all", "--security-opt=no-new-privileges"} <= set(plain)
+    assert f"--userns={keys['UserNS']}" in plain and keys["Image"] in plain
+    assert ("NETWORK=none" in " ".join(plain)) == (keys.get("Network") == "none")
+    volumes = {value.replace(".volume:", ":") for key, value in quadlet if key == "Volume"}
+    assert {word for word in plain if word.startswith("--volume=")} == {
+        f"--volume={volume}" for volume in volumes
+    }
+    told = {word for key, value in quadlet if key == "Environment" for word in value.split()}
+    assert told == {word.removeprefix("--env=") for word in plain if re.match("--env=.*=", word)}
 
 
 def exposure(path: Path) -> float:
