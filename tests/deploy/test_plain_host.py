@@ -107,7 +107,11 @@ def host(fleet: Fleet, installation: Path) -> Iterator[Machine]:
     host.run("install", "-d", "-o", "nectarcam", "/srv/dqm-replica")
     folder = "/etc/systemd/system/dqm-replica.service.d"
     host.run("install", "-d", folder)
-    host.run("tee", f"{folder}/volume.conf", input="[Service]\nReadWritePaths=/srv/dqm-replica\n")
+    host.run(
+        "tee",
+        f"{folder}/volume.conf",
+        input="[Service]\nReadWritePaths=/srv/dqm-replica\nRestartSec=1\n",
+    )
     sources = "/var/lib/nectarcam-dqm/results"
     settings = {"INGEST_SOURCES": sources, "SERVERS": "127.0.0.1:8100,127.0.0.1:8101"}
     for name, value in settings.items():
