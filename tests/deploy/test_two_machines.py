@@ -46,7 +46,7 @@ with ZODB.DB(storage).transaction() as connection:
 """
 
 
-@pytest.fixture(scope="module", params=["venv", "containers"])
+@pytest.fixture(scope="module", params=["venv"])
 def flavour(request: pytest.FixtureRequest) -> str:
     """How the program is installed."""
     return request.param

@@ -22,14 +22,20 @@ RELEASE = "/srv/release"
 RESULTS = "/srv/results"
 COMMANDS = Path(sys.executable).parent
 
-_CONTAINERS = """\
+_OF_THIS_MACHINE = {
+    "etc/containers/containers.conf": """\
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
 default_sysctls = []
 pids_limit = 0
 [engine]
 cgroup_manager = "cgroupfs"
-"""
+""",
+    "etc/systemd/user/dqm-.service.d/test.conf": """\
+[Service]
+Environment=DBUS_SESSION_BUS_ADDRESS=unix:path=/nonexistent
+""",
+}
 
 CERTIFICATES = (
     f"ssh nectarcam@{SECONDARY} dqm certs request | "
@@ -142,10 +148,15 @@ class Pair:
 
 
 def _limit_containers(machine: Machine) -> None:
-    """What differs from a host of one's own: the limits of the machine that runs the tests."""
-    settings = machine.root / "etc/containers/containers.conf"
-    settings.parent.mkdir()
-    settings.write_text(_CONTAINERS)
+    """What differs from a host of one's own: the limits of the machine that runs the tests.
+
+    It may also have cgroups of both versions, in which podman 4.3 would move itself out of its unit
+    by a bus.
+    """
+    for name, text in _OF_THIS_MACHINE.items():
+        path = machine.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
 
 
 def with_image(release: Path, archive: Path, folder: Path) -> Path:
