@@ -66,6 +66,7 @@ class Pair:
 
     def __init__(self, fleet: Fleet, release: Path, folder: Path, flavour: str) -> None:
         self.fleet = fleet
+        self._in_containers = flavour == "containers"
         self._results = folder / "results"
         self._results.mkdir()
         self._waiting = self._simulate(folder / "waiting")
@@ -78,7 +79,7 @@ class Pair:
         self.primary, self.secondary = (
             fleet.machine(hosts[name], texts[name], binds=binds) for name in hosts
         )
-        if flavour == "containers":
+        if self._in_containers:
             for machine in self.both:
                 _limit_containers(machine)
         self.started = time.monotonic()
@@ -128,7 +129,9 @@ class Pair:
         """Have a new results file, and the puller fetch it now; its timer would within minutes."""
         file = self._waiting.pop(0)
         file.rename(self._results / file.name)
-        self.fleet.ssh(self.primary, "sudo", "systemctl", "start", "dqm-ingest.service")
+        # containers run as services of the user
+        systemctl = ["systemctl", "--user"] if self._in_containers else ["sudo", "systemctl"]
+        self.fleet.ssh(self.primary, *systemctl, "start", "dqm-ingest.service", patience=120)
         found = re.search(r"Run(\d+)", file.name)
         assert found is not None
         return int(found[1])
