@@ -10,8 +10,7 @@ as_owner() {
   number=$(id -u $OWNER)
   (
     cd /
-    runuser -u $OWNER -- env HOME="$HOME_FOLDER" XDG_RUNTIME_DIR="/run/user/$number" \
-      DBUS_SESSION_BUS_ADDRESS="unix:path=/run/user/$number/bus" "$@"
+    runuser -u $OWNER -- env HOME="$HOME_FOLDER" XDG_RUNTIME_DIR="/run/user/$number" "$@"
   )
 }
 
@@ -45,7 +44,7 @@ container_settings() {
 
 program() {
   step "install podman 4.3 or newer"
-  packages podman uidmap slirp4netns crun dbus-user-session
+  packages podman uidmap slirp4netns crun
   local version
   version=$(podman version --format '{{.Client.Version}}')
   if ! dpkg --compare-versions "$version" ge 4.3; then
