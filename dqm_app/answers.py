@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+from typing import ClassVar
+
+from bokeh.server.session import ServerSession
 from bokeh.server.views.doc_handler import DocHandler
 from bokeh.server.views.static_handler import StaticHandler
+from tornado.web import HTTPError
 
 from dqm_app.assets import ASSETS, caching
 from dqm_app.inline_scripts import content_security_policy
+from dqm_app.login.access import Access, Guarded
 
 
-class PageHandler(DocHandler):
+class PageHandler(Guarded, DocHandler):
     """The page; it holds the token of one session, so that nothing on the way may keep it."""
+
+    access: ClassVar[Access] = Access.VIEWER
+    is_page: ClassVar[bool] = True
+
+    async def get_session(self) -> ServerSession:  # type: ignore[override]
+        """A new session each time, with the name of the user in its page.
+
+        Bokeh would join a session that exists if the address names it: nobody here needs that.
+        """
+        asked = {"bokeh-token", "bokeh-session-id"} & self.request.arguments.keys()
+        if asked or "Bokeh-Session-Id" in self.request.headers:
+            raise HTTPError(HTTPStatus.FORBIDDEN)
+        session: ServerSession = await super().get_session()  # type: ignore[misc]
+        name = "" if self.visitor is None else self.visitor.name
+        session.document.template_variables["user"] = name
+        return session
 
     def set_default_headers(self) -> None:
         """What may run in the page, and who may see it."""

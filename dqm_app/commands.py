@@ -11,6 +11,7 @@ import sys
 
 import click
 
+from dqm_app.accounts.settings import STARTED_BY
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import ConfigurationError
 from dqm_db.settings import DatabaseSettings, load
@@ -85,6 +86,8 @@ def run(settings: DashboardSettings, *, use_xheaders: bool = False) -> None:
         ) from error
     click.echo(f"http://{settings.serve_address}:{port}{settings.serve_prefix}/")
 
+    secret = os.environ.setdefault("BOKEH_SECRET_KEY", secrets.token_urlsafe(32))
+    os.environ[STARTED_BY] = "1"
     from dqm_app.processes import Supervisor
     from dqm_app.server import load_application, serve_application
 
@@ -94,7 +97,7 @@ def run(settings: DashboardSettings, *, use_xheaders: bool = False) -> None:
         settings,
         sockets,
         port,
-        secret_key=secrets.token_urlsafe(32),
+        secret_key=secret,
         use_xheaders=use_xheaders,
     )
     if settings.processes == 1:

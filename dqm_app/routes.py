@@ -6,7 +6,7 @@ They are added to the list from which Bokeh's server takes its top-level routes,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import bokeh.server.urls
 from tornado.web import RequestHandler
@@ -14,21 +14,33 @@ from tornado.web import RequestHandler
 from dqm_app.answers import BokehFileHandler, PageHandler
 from dqm_app.assets import ASSETS, AssetHandler, assets
 from dqm_app.health import HEALTH, METRICS, READY, HealthCheck, MetricsPage, ReadyCheck
+from dqm_app.login.access import Access, Guarded
+from dqm_app.login.account import (
+    AccountPage,
+    ChangePassword,
+    CreateToken,
+    EndSession,
+    RevokeToken,
+)
+from dqm_app.login.pages import LoginPage, Logout
+from dqm_app.login.provider import LOGIN_URL, LOGOUT_URL
+from dqm_app.login.sockets import GuardedSocket
 
 if TYPE_CHECKING:
-    from bokeh.server.tornado import BokehTornado
     from bokeh.server.urls import URLRoutes
 
 ENTRANCES = (r"/?", r"/bokeh_app/?")
 ALIVE = r"/alive"
 PAGE = r"/?"
+WEBSOCKET = r"/ws"
+EMBEDDING = (r"/autoload.js", r"/metadata")
 BOKEH_FILES = r"/static/(.*)"
 
 
-class Entrance(RequestHandler):
+class Entrance(Guarded):
     """Leads to the application and keeps the query string."""
 
-    application: BokehTornado
+    access: ClassVar[Access] = Access.OPEN
 
     def get(self) -> None:
         """Redirect to the only application there is."""
@@ -39,8 +51,10 @@ class Entrance(RequestHandler):
     head = get
 
 
-class Alive(RequestHandler):
+class Alive(Guarded):
     """Says that the server answers; open pages ask when they have lost it."""
+
+    access: ClassVar[Access] = Access.OPEN
 
     def get(self) -> None:
         """Answer ``alive`` at once."""
@@ -61,12 +75,23 @@ def add_routes() -> None:
         (HEALTH, HealthCheck),
         (READY, ReadyCheck),
         (METRICS, MetricsPage),
+        (LOGIN_URL, LoginPage),
+        (LOGOUT_URL, Logout),
+        (r"/account", AccountPage),
+        (r"/account/session", EndSession),
+        (r"/account/password", ChangePassword),
+        (r"/account/token", CreateToken),
+        (r"/account/revoke", RevokeToken),
         (rf"/{ASSETS}/([\w.]+)", AssetHandler),
         *((path, Entrance) for path in ENTRANCES),
     ]
     patterns[:0] = [route for route in ours if route[1] not in known]
     _replace(patterns, BOKEH_FILES, BokehFileHandler)
-    _replace(bokeh.server.urls.per_app_patterns, PAGE, PageHandler)
+    of_page = bokeh.server.urls.per_app_patterns
+    _replace(of_page, PAGE, PageHandler)
+    _replace(of_page, WEBSOCKET, GuardedSocket)
+    # nothing here is put into the pages of others
+    of_page[:] = [route for route in of_page if route[0] not in EMBEDDING]
 
 
 def _replace(patterns: URLRoutes, path: str, handler: type[RequestHandler]) -> None:

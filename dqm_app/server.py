@@ -11,6 +11,7 @@ from socket import socket
 
 from bokeh.application.application import Application
 from bokeh.command.util import build_single_handler_application
+from bokeh.server.auth_provider import NullAuth
 from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.util import create_hosts_allowlist
@@ -18,7 +19,10 @@ from bokeh.settings import settings as bokeh_settings
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 
+from dqm_app.accounts.settings import AccountSettings
+from dqm_app.login.provider import LoginProvider
 from dqm_app.settings import DashboardSettings
+from dqm_db.settings import load
 
 APPLICATION = Path(__file__).parent
 
@@ -58,6 +62,8 @@ def serve_application(
         keep_alive_milliseconds=KEEP_ALIVE_MS,
         include_headers=[],  # they would only make the token longer
         include_cookies=[],
+        auth_provider=LoginProvider() if load(AccountSettings).auth == "accounts" else NullAuth(),
+        xsrf_cookies=True,
     )
     http = HTTPServer(tornado, xheaders=use_xheaders)
     http.add_sockets(sockets)
