@@ -12,6 +12,7 @@ import bokeh.server.urls
 from tornado.web import RequestHandler
 
 from dqm_app.answers import BokehFileHandler, PageHandler
+from dqm_app.api.handlers import routes as api_routes
 from dqm_app.assets import ASSETS, AssetHandler, assets
 from dqm_app.health import HEALTH, METRICS, READY, HealthCheck, MetricsPage, ReadyCheck
 from dqm_app.login.access import Access, Guarded
@@ -82,6 +83,7 @@ def add_routes() -> None:
         (r"/account/password", ChangePassword),
         (r"/account/token", CreateToken),
         (r"/account/revoke", RevokeToken),
+        *api_routes(),
         (rf"/{ASSETS}/([\w.]+)", AssetHandler),
         *((path, Entrance) for path in ENTRANCES),
     ]
