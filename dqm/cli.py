@@ -62,6 +62,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
         "Make the certificates with which hosts recognise each other.",
     ),
     "serve": ("dqm_app.commands:serve", "Serve the dashboard."),
+    "worker": ("dqm_app.downloads.commands:worker", "Build baskets of runs for the dashboard."),
     "user": ("dqm_app.accounts.commands:user", "Say who may use the dashboard."),
     "simulate": ("dqm.simulation.commands:simulate", "Write results files of simulated runs."),
     "demo": ("dqm.demo.commands:demo", "Run everything on this machine with simulated runs."),

@@ -30,6 +30,7 @@ class PageHandler(Guarded, DocHandler):
         if asked or "Bokeh-Session-Id" in self.request.headers:
             raise HTTPError(HTTPStatus.FORBIDDEN)
         session: ServerSession = await super().get_session()  # type: ignore[misc]
+        _ = self.xsrf_token  # gives the browser the cookie that its scripts send back
         name = "" if self.visitor is None else self.visitor.name
         session.document.template_variables["user"] = name
         return session

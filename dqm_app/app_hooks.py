@@ -12,9 +12,19 @@ from typing import Any
 from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import EMPTY_LAYOUT
 
+from dqm_app.downloads.parts import Downloads
+from dqm_app.downloads.settings import DownloadSettings
 from dqm_app.login.opening import LoginOfServer
 from dqm_app.metrics_folder import MetricsFolder
-from dqm_app.process_parts import gate_of, give_gate, give_metrics, give_service, service_of
+from dqm_app.process_parts import (
+    downloads_of,
+    gate_of,
+    give_downloads,
+    give_gate,
+    give_metrics,
+    give_service,
+    service_of,
+)
 from dqm_app.processes import stop_with_parent
 from dqm_app.routes import add_routes
 from dqm_app.service import Service
@@ -32,6 +42,7 @@ DATABASE = DashboardSettings.database()  # unusable settings stop the server bef
 DASHBOARD = load(DashboardSettings)
 SERVERS = Servers.of(DATABASE, DASHBOARD)
 LOGIN = LoginOfServer.of_settings()
+DOWNLOADS = load(DownloadSettings)
 
 
 def on_server_loaded(server_context: Any) -> None:
@@ -51,6 +62,7 @@ def on_server_loaded(server_context: Any) -> None:
     service.start()
     give_service(server_context, service)
     give_gate(server_context, LOGIN.open_gate())
+    give_downloads(server_context, Downloads(DOWNLOADS))
     give_metrics(server_context, Metrics(service, METRICS))
     if os.getpid() != STARTED_IN:
         stop_with_parent(STARTED_IN)
@@ -70,5 +82,6 @@ def on_server_unloaded(server_context: Any) -> None:
     """Close the databases."""
     service_of(server_context).close()
     gate_of(server_context).close()
+    downloads_of(server_context).close()
     if os.getpid() != STARTED_IN and os.getppid() != STARTED_IN:
         METRICS.remove()  # the parent, who would, is gone

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dqm_app.downloads.parts import Downloads
     from dqm_app.login.gate import Gate
     from dqm_app.metrics import Metrics
     from dqm_app.service import Service
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 _SERVICE = "dqm_service"
 _METRICS = "dqm_metrics"
 _GATE = "dqm_gate"
+_DOWNLOADS = "dqm_downloads"
 
 
 def give_service(server_context: Any, service: Service) -> None:
@@ -42,3 +44,13 @@ def give_gate(server_context: Any, gate: Gate) -> None:
 def gate_of(server_context: Any) -> Gate:
     """Finds out who calls this process's server."""
     return getattr(server_context, _GATE)
+
+
+def give_downloads(server_context: Any, downloads: Downloads) -> None:
+    """Make *downloads* those of this process's server."""
+    setattr(server_context, _DOWNLOADS, downloads)
+
+
+def downloads_of(server_context: Any) -> Downloads:
+    """The downloads of this process's server."""
+    return getattr(server_context, _DOWNLOADS)

@@ -14,6 +14,7 @@ from tornado.web import RequestHandler
 from dqm_app.answers import BokehFileHandler, PageHandler
 from dqm_app.api.handlers import routes as api_routes
 from dqm_app.assets import ASSETS, AssetHandler, assets
+from dqm_app.downloads.handlers import routes as download_routes
 from dqm_app.health import HEALTH, METRICS, READY, HealthCheck, MetricsPage, ReadyCheck
 from dqm_app.login.access import Access, Guarded
 from dqm_app.login.account import (
@@ -84,6 +85,7 @@ def add_routes() -> None:
         (r"/account/token", CreateToken),
         (r"/account/revoke", RevokeToken),
         *api_routes(),
+        *download_routes(),
         (rf"/{ASSETS}/([\w.]+)", AssetHandler),
         *((path, Entrance) for path in ENTRANCES),
     ]

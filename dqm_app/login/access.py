@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 from tornado.web import HTTPError, RequestHandler
 
 from dqm_app.accounts.accounts import Client
+from dqm_app.accounts.audit import Event
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.tokens import Scope, Token
 from dqm_app.accounts.users import User
@@ -125,12 +126,22 @@ class Guarded(RequestHandler):
         if self.request.method not in SAFE_METHODS and self.visitor.token is None:
             self.check_xsrf_cookie()
 
-    def check_xsrf_cookie(self) -> None:
-        """Refuse what another site lets a browser send; a program with a token is no browser.
+    async def remember(self, event: Event, detail: str) -> None:
+        """Put into the audit log what the visitor does; nothing where there are no accounts."""
+        accounts, visitor = self.gate.accounts, self.visitor
+        if accounts is not None and visitor is not None and visitor.user is not None:
+            await self.gate.run(accounts.note, event, visitor.user, self.client, detail)
 
-        Tornado calls this itself, too, before `prepare`, when the server was started so.
+    def check_xsrf_cookie(self) -> None:
+        """Refuse what another site lets a browser send.
+
+        A program with a token is no browser, and what has no cookie that lets it in may be a
+        program where there are no accounts; browsers say ``Origin`` with whatever may change
+        something. Tornado calls this itself, too, before `prepare`, when the server was started so.
         """
-        if "Authorization" not in self.request.headers:
+        headers = self.request.headers
+        without_accounts = self.gate.accounts is None and "Origin" not in headers
+        if "Authorization" not in headers and not without_accounts:
             super().check_xsrf_cookie()
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:

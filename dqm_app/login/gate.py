@@ -18,6 +18,7 @@ from dqm_app.accounts.roles import Role
 from dqm_app.accounts.sessions import SEEN_SECONDS
 from dqm_app.login.access import ANYBODY, Visitor
 from dqm_app.login.cookies import Cookies
+from dqm_db.errors import DQMError
 
 if TYPE_CHECKING:
     from bokeh.server.tornado import BokehTornado
@@ -116,7 +117,7 @@ class Gate:
         self._known.forget(secret)
 
     @staticmethod
-    def report(error: AccountsUnavailable) -> None:
+    def report(error: DQMError) -> None:
         """Log what somebody was not told."""
         log.error("%s", error)
 
