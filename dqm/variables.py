@@ -7,8 +7,12 @@ import importlib
 from collections.abc import Iterable, Iterator
 
 PREFIX = "DQM_"
+INTERNAL = frozenset({"DQM_SERVED_WITH_LOGIN"})
+"""Set by commands for processes that they start; nobody else sets them."""
 SETTINGS = (
     "backup.settings:BackupSettings",
+    "dqm_app.accounts.settings:AccountSettings",
+    "dqm_app.downloads.settings:DownloadSettings",
     "dqm_app.settings:DashboardSettings",
     "dqm_db.settings:CheckSettings",
     "dqm_db.settings:DatabaseSettings",
@@ -36,7 +40,7 @@ def unknown_variables(names: Iterable[str]) -> Iterator[str]:
     ours = sorted(name for name in names if name.upper().startswith(PREFIX))
     known = known_variables() if ours else set()
     for name in ours:
-        if name.upper() not in known:
+        if name.upper() not in known | INTERNAL:
             near = difflib.get_close_matches(name.upper(), known, n=1)
             meant = f"; is {near[0]} meant?" if near else "; docs/settings.md lists them"
             yield f"there is no setting {name}{meant}"

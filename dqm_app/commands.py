@@ -11,10 +11,12 @@ import sys
 
 import click
 
-from dqm_app.accounts.settings import STARTED_BY
+from dqm_app.accounts.settings import STARTED_BY, AccountSettings
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import ConfigurationError
 from dqm_db.settings import DatabaseSettings, load
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -44,8 +46,9 @@ def serve(
 ) -> None:
     """Serve the dashboard until Ctrl-C or SIGTERM.
 
-    It starts whether or not the database answers, and shows new runs by itself. Sessions are signed
-    with BOKEH_SECRET_KEY, or with a key made for this start when that is not set.
+    It starts whether or not the database answers, and shows new runs by itself. Users log in
+    (`dqm user`) unless DQM_AUTH is `none`. Logins and sessions are signed with BOKEH_SECRET_KEY, or
+    with a key made for this start when that is not set.
     """
     if db is not None:
         os.environ["DQM_DB_URL"] = db  # read again by the application's hooks
@@ -86,7 +89,13 @@ def run(settings: DashboardSettings, *, use_xheaders: bool = False) -> None:
         ) from error
     click.echo(f"http://{settings.serve_address}:{port}{settings.serve_prefix}/")
 
-    secret = os.environ.setdefault("BOKEH_SECRET_KEY", secrets.token_urlsafe(32))
+    if load(AccountSettings).auth == "accounts" and not os.environ.get("BOKEH_SECRET_KEY"):
+        log.warning(
+            "BOKEH_SECRET_KEY is not set: everybody logs in again after a restart, and other hosts "
+            "take no login of this one; `bokeh secret` makes a key"
+        )
+    secret = os.environ.get("BOKEH_SECRET_KEY") or secrets.token_urlsafe(32)
+    os.environ["BOKEH_SECRET_KEY"] = secret
     os.environ[STARTED_BY] = "1"
     from dqm_app.processes import Supervisor
     from dqm_app.server import load_application, serve_application

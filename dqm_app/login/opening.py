@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from dataclasses import dataclass
 from typing import Any, Self
 
 from bokeh.settings import settings as bokeh_settings
+from sqlalchemy.orm import Session
 from tornado.httputil import HTTPServerRequest
 
+from dqm_app.accounts import users
 from dqm_app.accounts.accounts import Accounts
-from dqm_app.accounts.opening import open_accounts, upgrade
+from dqm_app.accounts.opening import open_accounts, translated, upgrade
 from dqm_app.accounts.settings import STARTED_BY, AccountSettings
 from dqm_app.login.cookies import Cookies
 from dqm_app.login.gate import Gate
 from dqm_app.login.sockets import token_payload
 from dqm_db.errors import ConfigurationError
 from dqm_db.settings import load
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +68,9 @@ class LoginOfServer:
         engine = open_accounts(settings.url)
         try:
             upgrade(engine)
+            with translated(engine), Session(engine) as session:
+                if not users.everybody(session):
+                    log.warning("nobody may log in yet: `dqm user add NAME --role admin`")
         finally:
             engine.dispose()
         return cls(settings, Cookies(secret.encode()))
