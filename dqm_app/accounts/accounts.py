@@ -170,6 +170,9 @@ class Accounts:
             stored = None if row is None else row.password
         with self._hashing:
             if not passwords.is_right(stored, old):
+                with self._writing() as session:
+                    reason = "the old password, to change it"
+                    audit.note(session, Event.LOGIN_FAILED, user.name, client.address, reason)
                 return Refused()
             with self._writing() as session:
                 users.set_password(session, user.name, new)
@@ -228,12 +231,9 @@ class Accounts:
 
     @staticmethod
     def _counters(name: str, client: Client) -> tuple[Counter, ...]:
-        own = (
-            Counter.of_name(name)
-            if client.device is None
-            else Counter.of_browser(name, client.device)
-        )
-        return own, Counter.of_address(client.address)
+        if client.device is not None:
+            return (Counter.of_browser(name, client.device),)
+        return Counter.of_name(name), Counter.of_address(client.address)
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:

@@ -61,9 +61,9 @@ def note(session: Session, event: Event, name: str, address: str = "", detail: s
         AuditRow(
             at=time.time(),
             event=event.value,
-            name=_printable(name)[:NAME_LENGTH],
-            address=_printable(address)[:64],
-            detail=_printable(detail)[:TEXT_LENGTH],
+            name=printable(name)[:NAME_LENGTH],
+            address=printable(address)[:64],
+            detail=printable(detail)[:TEXT_LENGTH],
         )
     )
 
@@ -84,6 +84,6 @@ def forget(session: Session, days: float) -> None:
     session.execute(delete(AuditRow).where(AuditRow.at < time.time() - days * 86_400))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """A line of a log must stay one line, whatever somebody types as his name."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

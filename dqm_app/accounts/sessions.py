@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from dqm_app.accounts.audit import printable
 from dqm_app.accounts.tables import TEXT_LENGTH, SessionRow, UserRow
 from dqm_app.accounts.users import User
 
@@ -71,7 +72,7 @@ def begin(
             seen=now,
             ends=ends,
             address=address,
-            browser=browser[:TEXT_LENGTH],
+            browser=printable(browser)[:TEXT_LENGTH],
         )
     )
     return secret, ends

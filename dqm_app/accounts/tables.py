@@ -10,6 +10,7 @@ from sqlalchemy import Boolean, Float, ForeignKey, Index, Integer, LargeBinary, 
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 NAME_LENGTH = 64
+FOLDED_LENGTH = 3 * NAME_LENGTH
 TEXT_LENGTH = 500
 
 
@@ -32,7 +33,7 @@ class UserRow(Table):
     __tablename__ = "users"
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
-    key: Mapped[str] = mapped_column(String(NAME_LENGTH * 3), unique=True)
+    key: Mapped[str] = mapped_column(String(FOLDED_LENGTH), unique=True)
     name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     password: Mapped[str] = mapped_column(String(256))
     role: Mapped[str] = mapped_column(String(16))

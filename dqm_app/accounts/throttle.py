@@ -2,9 +2,9 @@
 
 Each attempt counts against the name, and against the address it comes from. After some failures the
 next attempt must wait, twice as long each time. A browser in which that user has logged in before
-(it keeps a signed cookie) has a counter of its own instead of that of the name, so that who guesses
-from elsewhere does not lock out a shifter at his own desk (OWASP, "Slow down online guessing
-attacks with device cookies").
+(it keeps a signed cookie) has a counter of its own instead of both, so that who guesses from
+elsewhere, or from the same network, does not lock out a shifter at his own desk (OWASP, "Slow down
+online guessing attacks with device cookies").
 
 An attempt is counted before the password is looked at, and forgotten when that was right: attempts
 at the same moment are as many as attempts one after the other.
@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from dqm_app.accounts.tables import AttemptRow
@@ -108,12 +109,23 @@ def admit(session: Session, counters: Sequence[Counter]) -> float:
         return longest
     for counter, row in zip(counters, rows, strict=True):
         if row is None:
-            session.add(AttemptRow(key=counter.key, failures=1, last=now))
-        else:
-            row.failures = 1 if now - row.last >= FORGET_SECONDS else row.failures + 1
-            row.last = now
+            row = _first(session, counter.key, now)
+        row.failures = 1 if now - row.last >= FORGET_SECONDS else row.failures + 1
+        row.last = now
     session.execute(delete(AttemptRow).where(AttemptRow.last < now - FORGET_SECONDS))
     return 0.0
+
+
+def _first(session: Session, key: str, now: float) -> AttemptRow:
+    """A new counter, or the one that somebody else made at the same moment."""
+    try:
+        with session.begin_nested():
+            row = AttemptRow(key=key, failures=0, last=now)
+            session.add(row)
+            session.flush()
+            return row
+    except IntegrityError:
+        return session.get_one(AttemptRow, key, with_for_update=True)
 
 
 def forgive(session: Session, counters: Sequence[Counter]) -> None:

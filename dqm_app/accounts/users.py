@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from dqm_app.accounts import passwords
 from dqm_app.accounts.errors import BadName, LastAdmin, UserExists, UserNotFound
 from dqm_app.accounts.roles import Role
-from dqm_app.accounts.tables import NAME_LENGTH, SessionRow, TokenRow, UserRow
+from dqm_app.accounts.tables import FOLDED_LENGTH, NAME_LENGTH, SessionRow, TokenRow, UserRow
 
 _SIGNS = frozenset("._-@+")
 
@@ -89,6 +89,8 @@ def everybody(session: Session) -> list[User]:
 
 def stored(session: Session, name: str) -> UserRow | None:
     """The row of the user *name*, if there is one."""
+    if not name.isprintable():  # some databases take no such text
+        return None
     return session.scalar(select(UserRow).where(UserRow.key == folded(name)))
 
 
@@ -148,7 +150,8 @@ def enable(session: Session, name: str) -> User:
 
 def _checked(name: str) -> str:
     name = unicodedata.normalize("NFC", name).strip()
-    if not 1 <= len(name) <= NAME_LENGTH:
+    # a few letters stand for up to 18
+    if not 1 <= len(name) <= NAME_LENGTH or len(folded(name)) > FOLDED_LENGTH:
         raise BadName(f"a name has 1 to {NAME_LENGTH} characters, not {len(name)}")
     strange = sorted({sign for sign in name if not (sign.isalnum() or sign in _SIGNS)})
     if strange:

@@ -12,6 +12,7 @@ from tornado.web import HTTPError, RequestHandler
 
 from dqm_app.accounts.accounts import Client
 from dqm_app.accounts.audit import Event
+from dqm_app.accounts.errors import AccountsUnavailable
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.tokens import Scope, Token
 from dqm_app.accounts.users import User
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from dqm_app.login.gate import Gate
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAME_SITES = frozenset({"same-origin", "none"})
+"""What browsers say in ``Sec-Fetch-Site`` of what the user, or a page of this server, asks for."""
+XSRF_COOKIE = "_xsrf"
+"""Tornado's name for it, which scripts send back as ``X-XSRFToken``."""
 
 
 @enum.unique
@@ -111,19 +116,21 @@ class Guarded(RequestHandler):
         return client_of(self)
 
     async def prepare(self) -> None:
-        """Find out who calls; raises `HTTPError` 401 or 403, or leads to the login."""
-        self.visitor = self.current_user = await self.gate.visitor(self)
-        if self.visitor is None:
-            if self.access is Access.OPEN:
-                return
+        """Find out who calls; raises `HTTPError` 401, 403 or 503, or leads to the login."""
+        try:
+            self.visitor = self.current_user = await self.gate.visitor(self)
+        except AccountsUnavailable as error:
+            self.gate.report(error)
+            raise HTTPError(HTTPStatus.SERVICE_UNAVAILABLE) from error
+        if self.visitor is None and self.access is not Access.OPEN:
             if self.is_page and self.request.method in SAFE_METHODS:
                 query = urlencode({"next": self.request.uri or ""})
                 self.redirect(f"{self.application.prefix}/login?{query}")
                 return
             raise HTTPError(HTTPStatus.UNAUTHORIZED)
-        if not self.visitor.may(self.access, self.scope):
+        if self.visitor is not None and not self.visitor.may(self.access, self.scope):
             raise HTTPError(HTTPStatus.FORBIDDEN)
-        if self.request.method not in SAFE_METHODS and self.visitor.token is None:
+        if self.request.method not in SAFE_METHODS:
             self.check_xsrf_cookie()
 
     async def remember(self, event: Event, detail: str) -> None:
@@ -138,11 +145,22 @@ class Guarded(RequestHandler):
         A program with a token is no browser, and what has no cookie that lets it in may be a
         program where there are no accounts; browsers say ``Origin`` with whatever may change
         something. Tornado calls this itself, too, before `prepare`, when the server was started so.
+
+        Another host of the same domain could plant the cookie of Tornado's check; what browsers say
+        in ``Sec-Fetch-Site`` it cannot.
         """
         headers = self.request.headers
+        if headers.get("Sec-Fetch-Site", "same-origin") not in SAME_SITES:
+            raise HTTPError(HTTPStatus.FORBIDDEN)
         without_accounts = self.gate.accounts is None and "Origin" not in headers
         if "Authorization" not in headers and not without_accounts:
             super().check_xsrf_cookie()
+
+    def set_cookie(self, name: str, value: str | bytes, *arguments: Any, **named: Any) -> None:
+        """As Tornado does; its own cookie goes back over TLS and from this site alone, too."""
+        if name == XSRF_COOKIE:
+            named |= {"samesite": "Lax", "secure": self.request.protocol == "https"}
+        super().set_cookie(name, value, *arguments, **named)
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Say how to be let in to who was not."""

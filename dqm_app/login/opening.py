@@ -12,7 +12,7 @@ from bokeh.settings import settings as bokeh_settings
 from sqlalchemy.orm import Session
 from tornado.httputil import HTTPServerRequest
 
-from dqm_app.accounts import users
+from dqm_app.accounts import passwords, users
 from dqm_app.accounts.accounts import Accounts
 from dqm_app.accounts.opening import open_accounts, translated, upgrade
 from dqm_app.accounts.settings import STARTED_BY, AccountSettings
@@ -65,6 +65,8 @@ class LoginOfServer:
                 "BOKEH_SECRET_KEY is not set: logins are signed with it; `bokeh secret` makes one, "
                 "the same for all hosts of the dashboard"
             )
+        bokeh_settings.sign_sessions = True  # for `bokeh serve`, which reads it after this
+        passwords.is_right(None, "")  # what is needed for that is computed once, before the fork
         engine = open_accounts(settings.url)
         try:
             upgrade(engine)
