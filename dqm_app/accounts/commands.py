@@ -121,7 +121,7 @@ def disable(name: str, undo: bool) -> None:
 @click.option(
     "--scope",
     "scopes",
-    type=click.Choice([*Scope]),
+    type=click.Choice([scope.value for scope in Scope]),
     multiple=True,
     default=[Scope.READ.value],
     show_default=True,
