@@ -52,6 +52,11 @@ class ApiHandler(Guarded):
         (context,) = self.application.applications.values()
         return service_of(context.server_context)
 
+    async def prepare(self) -> None:
+        """Wait until it is known whether the database answers, just after the start."""
+        await super().prepare()
+        await self.service.started()
+
     def set_default_headers(self) -> None:
         """Answers are for whoever asked, who asks each time whether they still hold."""
         self.set_header("Cache-Control", "private, no-cache")
