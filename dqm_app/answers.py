@@ -44,12 +44,14 @@ class PageHandler(Guarded, DocHandler):
         self.set_header("Cache-Control", "no-store")
 
 
-class BokehFileHandler(StaticHandler):
+class BokehFileHandler(Guarded, StaticHandler):
     """A file of BokehJS; browsers keep it when they asked for the version that is here.
 
     Tornado's own lets them keep whatever they get for a year: while one of two hosts has a newer
     release, that would be the file of the other one.
     """
+
+    access: ClassVar[Access] = Access.OPEN
 
     def set_headers(self) -> None:
         """Say for how long browsers may keep it, in place of Tornado's own headers."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import bokeh.server.urls
+from bokeh.server.views.multi_root_static_handler import MultiRootStaticHandler
+from bokeh.server.views.root_handler import RootHandler
 from tornado.web import RequestHandler
 
 from dqm_app.answers import BokehFileHandler, PageHandler
@@ -37,6 +39,8 @@ PAGE = r"/?"
 WEBSOCKET = r"/ws"
 EMBEDDING = (r"/autoload.js", r"/metadata")
 BOKEH_FILES = r"/static/(.*)"
+UNUSED = (RootHandler, MultiRootStaticHandler)
+"""Bokeh's list of applications, and files of its extensions: there are none."""
 
 
 class Entrance(Guarded):
@@ -91,6 +95,7 @@ def add_routes() -> None:
     ]
     patterns[:0] = [route for route in ours if route[1] not in known]
     _replace(patterns, BOKEH_FILES, BokehFileHandler)
+    patterns[:] = [route for route in patterns if route[1] not in UNUSED]
     of_page = bokeh.server.urls.per_app_patterns
     _replace(of_page, PAGE, PageHandler)
     _replace(of_page, WEBSOCKET, GuardedSocket)

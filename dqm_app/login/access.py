@@ -95,6 +95,9 @@ class Guarded(RequestHandler):
         What the token of a program must be for; None: programs are not answered.
     is_page : bool
         Leads a browser without login to the page where to log in, instead of an error.
+    greets : bool
+        Wants to know who calls though it is open; the others answer also while accounts cannot be
+        reached.
     visitor : Visitor or None
         Who calls, known once `prepare` has run; None only where `access` is OPEN.
     """
@@ -103,6 +106,7 @@ class Guarded(RequestHandler):
     access: ClassVar[Access] = Access.VIEWER
     scope: ClassVar[Scope | None] = None
     is_page: ClassVar[bool] = False
+    greets: ClassVar[bool] = False
     visitor: Visitor | None = None
 
     @property
@@ -118,7 +122,8 @@ class Guarded(RequestHandler):
     async def prepare(self) -> None:
         """Find out who calls; raises `HTTPError` 401, 403 or 503, or leads to the login."""
         try:
-            self.visitor = self.current_user = await self.gate.visitor(self)
+            if self.access is not Access.OPEN or self.greets:
+                self.visitor = self.current_user = await self.gate.visitor(self)
         except AccountsUnavailable as error:
             self.gate.report(error)
             raise HTTPError(HTTPStatus.SERVICE_UNAVAILABLE) from error

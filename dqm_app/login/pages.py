@@ -80,6 +80,7 @@ class LoginPage(FormPage):
     """Asks for name and password; leads to where the user wanted to go."""
 
     access: ClassVar[Access] = Access.OPEN
+    greets: ClassVar[bool] = True
 
     async def prepare(self) -> None:
         """There is no such page where nobody needs to log in."""
@@ -136,6 +137,7 @@ class Logout(FormPage):
     """Ends the session of this browser; asked for by a form, so that no link can do it."""
 
     access: ClassVar[Access] = Access.OPEN
+    greets: ClassVar[bool] = True
 
     async def get(self) -> None:
         """Lead to the page with the button."""
