@@ -32,6 +32,7 @@ GROUPS = {
     "pages": "benchmarks.pages",
     "overview": "benchmarks.overview",
     "runs": "benchmarks.run_table",
+    "api": "benchmarks.api",
     "trends": "benchmarks.trends",
     "leaks": "benchmarks.leaks",
     "load": "benchmarks.load",
