@@ -89,5 +89,6 @@ class LoginOfServer:
 
 
 def _has_auth_module() -> bool:
-    given = any(option.partition("=")[0] == "--auth-module" for option in sys.argv)
+    # Bokeh puts the application's own arguments into sys.argv while this is loaded
+    given = any(option.partition("=")[0] == "--auth-module" for option in sys.orig_argv)
     return given or bool(bokeh_settings.auth_module())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -20,8 +21,14 @@ MISSING = "no PostgreSQL on this machine: install it (Debian: apt-get install po
 class PostgresServer:
     """A running server, and its databases."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
         self._folder = folder
+        self._process = process
+
+    def stop(self) -> None:
+        """Stop it, whoever is connected."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(30)
 
     def database(self) -> str:
         """The address of a new empty database, as SQLAlchemy writes it."""
@@ -70,9 +77,9 @@ def postgres_server() -> Iterator[PostgresServer]:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     server.wait(0.1)
                 assert server.poll() is None, (folder / "log").read_text()
-            yield PostgresServer(folder)
+            yield PostgresServer(folder, server)
         finally:
-            server.terminate()
+            server.send_signal(signal.SIGINT)
             server.wait(30)
     finally:
         log.close()
