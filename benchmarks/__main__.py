@@ -30,6 +30,7 @@ GROUPS = {
     "backup": "benchmarks.backups",
     "freshness": "benchmarks.freshness",
     "pages": "benchmarks.pages",
+    "login": "benchmarks.login",
     "overview": "benchmarks.overview",
     "runs": "benchmarks.run_table",
     "api": "benchmarks.api",

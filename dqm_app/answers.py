@@ -53,6 +53,12 @@ class BokehFileHandler(Guarded, StaticHandler):
 
     access: ClassVar[Access] = Access.OPEN
 
+    async def get(self, path: str, include_body: bool = True) -> None:
+        """A file; raises `HTTPError` 404 also for a path that no file can have."""
+        if "\0" in path:
+            raise HTTPError(HTTPStatus.NOT_FOUND)
+        await super().get(path, include_body)
+
     def set_headers(self) -> None:
         """Say for how long browsers may keep it, in place of Tornado's own headers."""
         super().set_headers()

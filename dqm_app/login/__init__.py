@@ -9,6 +9,7 @@
 ``pages``    the page to log in on, and logging out
 ``account``  the page of a user: password, browsers, tokens; of an admin: what was done
 ``next``     where to go after the login
+``browsers`` what browsers call themselves, in words
 ============ =====================================================================================
 
 ``auth_module.py`` in the folder above gives all of it to ``bokeh serve --auth-module``.

@@ -16,6 +16,7 @@ from dqm_app.accounts.errors import AccountsUnavailable
 from dqm_app.assets import ASSETS, addresses
 from dqm_app.inline_scripts import first_paint, form_page_policy
 from dqm_app.login.access import Access, Guarded
+from dqm_app.login.browsers import browser_in_words
 from dqm_app.login.next import is_within
 from dqm_app.theme import themes
 
@@ -30,6 +31,7 @@ def templates() -> Environment:
         loader=PackageLoader("dqm_app", "templates"), autoescape=True, undefined=StrictUndefined
     )
     environment.filters["utc"] = in_utc
+    environment.filters["browser"] = browser_in_words
     return environment
 
 
