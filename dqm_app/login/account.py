@@ -93,7 +93,7 @@ class ChangePassword(OfAccount):
             return
         client = self.client_as(user.name)
         try:
-            refused = await self.gate.run(accounts.change_password, user, old, new, client)
+            refused = await self.gate.run_hashing(accounts.change_password, user, old, new, client)
         except WeakPassword as error:
             await self.show_account(fault=f"Not changed: {error}.")
             return

@@ -8,11 +8,12 @@ import logging
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
-from tornado.web import RequestHandler
+from tornado.web import HTTPError, RequestHandler
 
-from dqm_app.accounts.accounts import Accounts, KnownOwners
+from dqm_app.accounts.accounts import HASHING_AT_ONCE, Accounts, KnownOwners
 from dqm_app.accounts.errors import AccountsUnavailable
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.sessions import SEEN_SECONDS
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 THREADS = 4
+MOST_WAITING = 40
+"""Passwords that one process has to check, or is checking: some seconds of work."""
 BEARER = "Bearer "
 
 
@@ -47,10 +50,13 @@ class Gate:
         self._known = KnownOwners()
         self._touched = KnownOwners(SEEN_SECONDS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dqm-accounts")
+        self._hashing = ThreadPoolExecutor(HASHING_AT_ONCE, thread_name_prefix="dqm-passwords")
+        self._waiting = 0
 
     def close(self) -> None:
         """Stop the threads and close the database of accounts."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._threads, self._hashing):
+            threads.shutdown(wait=False, cancel_futures=True)
         if self.accounts is not None:
             self.accounts.close()
 
@@ -65,6 +71,22 @@ class Gate:
         """
         work = functools.partial(ask, *arguments, **named)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def run_hashing(self, ask: Callable[..., T], *arguments: object) -> T:
+        """The same for what checks a password, in threads of its own: it may take long.
+
+        Raises
+        ------
+        HTTPError
+            503: so many wait already that somebody must be flooding us.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise HTTPError(HTTPStatus.SERVICE_UNAVAILABLE)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._hashing, ask, *arguments)
+        finally:
+            self._waiting -= 1
 
     async def visitor(self, handler: RequestHandler) -> Visitor | None:
         """Who calls *handler*; None: nobody that is known.

@@ -106,7 +106,9 @@ class LoginPage(FormPage):
             raise HTTPError(HTTPStatus.NOT_FOUND)
         name, password = self.field("name"), self.field("password")
         try:
-            answer = await gate.run(gate.accounts.login, name, password, self.client_as(name))
+            answer = await gate.run_hashing(
+                gate.accounts.login, name, password, self.client_as(name)
+            )
         except AccountsUnavailable as error:
             gate.report(error)
             self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)

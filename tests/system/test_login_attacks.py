@@ -11,6 +11,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
 
 import pytest
@@ -27,6 +28,7 @@ from visitors import (
     closed,
     logged_in,
     open_socket,
+    run,
 )
 
 from dqm_app.accounts import sessions
@@ -136,6 +138,7 @@ async def outcome(visitor: Visitor, token: str, **headers: str) -> int | None:
         return await asyncio.wait_for(closed(websocket), 3)
     except TimeoutError:
         websocket.close()
+        await closed(websocket)
         return 101
 
 
@@ -169,7 +172,7 @@ def test_nobody_listens_to_the_page_of_somebody_else(server):
             "his own": await outcome(viewer, token),
         }
 
-    found = asyncio.run(all_of_them())
+    found = run(all_of_them())
     assert found.pop("his own") == 101
     assert found.pop("without login") == 401
     assert found.pop("of somebody else") == LOGGED_OUT
@@ -347,6 +350,28 @@ def test_ten_thousand_guesses(tmp_path):
         assert 5 <= len(looked_at) <= possible, (len(looked_at), seconds, statuses)
         assert statuses[403] <= possible
         assert owner.is_in()
+
+
+def test_a_flood_of_names_from_everywhere(tmp_path):
+    """It keeps those who are in from nothing; what is too much is said so at once."""
+    with LoginServer(tmp_path, "--use-xheaders", processes=1) as server:
+        owner = logged_in(server, "viewer", headers=from_somewhere())
+        statuses: list[int] = []
+
+        def guess(number: int) -> None:
+            visitor = Visitor(server, from_somewhere())
+            statuses.append(visitor.login(f"name{number}", "Winter2026!!").status)
+
+        with ThreadPoolExecutor(100) as pool:
+            work = [pool.submit(guess, number) for number in range(200)]
+            eventually(lambda: 503 in statuses, "it is too much")
+            assert owner.is_in()
+            meanwhile = sum(not one.done() for one in work)
+        for one in work:
+            one.result()
+        assert meanwhile > 0
+        assert set(statuses) == {403, 503}, Counter(statuses)
+        assert server.is_running() and owner.is_in()
 
 
 def test_one_address_with_many_names(server):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from http.cookies import SimpleCookie
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from processes import LOOPBACK, ServerProcess, free_port
@@ -30,6 +32,7 @@ APPLICATION = Path(dqm_app.__file__).parent
 PASSWORD = "four words of a test"
 SECRET = "the key of all processes of this dashboard"
 PAGE = "/dqm_app"
+T = TypeVar("T")
 
 
 class LoginServer(ServerProcess):
@@ -183,6 +186,12 @@ def logged_in(server: ServerProcess, name: str, **more: Any) -> Visitor:
     answer = visitor.login(name)
     assert answer.status == 303, answer.text
     return visitor
+
+
+def run(work: Coroutine[Any, Any, T]) -> T:
+    """The result of *work*, in a thread of its own: a browser occupies the loop of this one."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, work).result()
 
 
 async def open_socket(visitor: Visitor, token: str, **headers: str) -> WebSocketClientConnection:
