@@ -19,8 +19,9 @@ from dqm_app.accounts.roles import Role
 
 NAME, PASSWORD = "anna", "four words of a benchmark"
 """Of a user who exists while this is measured."""
-FORGOTTEN = 3.0
-"""Seconds after which nothing is remembered any more of who calls, see `KnownOwners`."""
+PAUSE = 1.0
+"""Seconds before each page. Two of them and a page of the other dashboard are more than the two
+seconds for which a process remembers who calls (`KnownOwners`)."""
 
 
 def measure(plan: Plan) -> list[Result]:
@@ -80,7 +81,7 @@ def _load(browser: Chromium, server: Server, cookies: list[dict[str, object]]) -
     def attempt(tail: float) -> Sample:
         with browser.visit(server.signal) as visit:
             visit.page.context.add_cookies(cookies)  # type: ignore[arg-type]
-            visit.page.wait_for_timeout(1000 * FORGOTTEN)
+            visit.page.wait_for_timeout(1000 * PAUSE)
             before = server.processes.cpu()
             measured = visit.load(server.url + MAPS, tail)
             used = server.processes.cpu() - before
