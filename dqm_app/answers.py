@@ -10,6 +10,7 @@ from bokeh.server.views.doc_handler import DocHandler
 from bokeh.server.views.static_handler import StaticHandler
 from tornado.web import HTTPError
 
+from dqm_app.accounts.roles import Role
 from dqm_app.assets import ASSETS, caching
 from dqm_app.inline_scripts import content_security_policy
 from dqm_app.login.access import Access, Guarded
@@ -32,7 +33,8 @@ class PageHandler(Guarded, DocHandler):
         session: ServerSession = await super().get_session()  # type: ignore[misc]
         _ = self.xsrf_token  # gives the browser the cookie that its scripts send back
         name = "" if self.visitor is None else self.visitor.name
-        session.document.template_variables["user"] = name
+        may_fetch = self.visitor is not None and self.visitor.role >= Role.EXPERT
+        session.document.template_variables.update(user=name, may_fetch=may_fetch)
         return session
 
     def set_default_headers(self) -> None:

@@ -49,6 +49,8 @@ class BasketAnswer(BaseModel):
     id: str
     camera: str
     runs: int
+    first: int
+    last: int
     state: State
     runs_done: int
     bytes: int
@@ -68,6 +70,8 @@ class BasketAnswer(BaseModel):
             id=basket.id,
             camera=basket.camera,
             runs=len(basket.runs),
+            first=min(basket.runs),
+            last=max(basket.runs),
             state=progress.state,
             runs_done=progress.runs,
             bytes=progress.of_bytes,
