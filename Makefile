@@ -110,11 +110,11 @@ browser: $(VENV)/.develops
 # The servers of the tests of remote sources, and the compiler that keeps one of them on loopback
 # (tests/system/grid_servers.py). Not where an init system runs, which would start them for good.
 servers:
-	@for program in nginx xrootd gcc openssl systemd-analyze; do command -v $$program >/dev/null || missing=yes; done; \
+	@for program in nginx xrootd gcc openssl systemd-analyze redis-server; do command -v $$program >/dev/null || missing=yes; done; \
 	if [ "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	[ ! -d /run/systemd/system ]; then \
-		echo "make: installing nginx and XRootD for the tests of remote sources"; \
+		echo "make: installing nginx, XRootD and Redis for the tests"; \
 		{ $(APT) update -qq && $(APT) install -qq -y --no-install-recommends \
-			nginx xrootd-server gcc libc6-dev openssl systemd >/dev/null; } || \
+			nginx xrootd-server gcc libc6-dev openssl systemd redis-server >/dev/null; } || \
 		echo "make: they cannot be installed; their tests cannot run" >&2; \
 	fi

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import enum
 import json
+import math
 import re
 import time
 from collections.abc import Mapping
@@ -118,11 +119,9 @@ class Basket:
     @classmethod
     def read(cls, folder: Path) -> Basket:
         """That of a folder; raises `FileNotFoundError`, or `ValueError` when it is none of ours."""
-        document = json.loads((folder / DESCRIPTION).read_text("utf-8"))
-        if type(document) is not dict:
-            raise ValueError(f"{folder} describes no basket")
         try:
-            return cls(
+            document = json.loads((folder / DESCRIPTION).read_text("utf-8"))
+            basket = cls(
                 folder=folder,
                 owner=str(document["owner"]),
                 camera=str(document["camera"]),
@@ -131,8 +130,11 @@ class Basket:
                 created=float(document["created"]),
                 ends=float(document["ends"]),
             )
-        except (KeyError, TypeError) as error:
+        except (KeyError, TypeError, OverflowError, RecursionError) as error:
             raise ValueError(f"{folder} describes no basket: {error}") from error
+        if not basket.runs or not math.isfinite(basket.created + basket.ends):
+            raise ValueError(f"{folder} describes no basket")
+        return basket
 
     def write(self) -> None:
         """Describe it in its folder, which is made."""
@@ -141,12 +143,23 @@ class Basket:
         _write(self.folder / DESCRIPTION, document)
 
     def progress(self) -> Progress:
-        """How far it is; `State.WAITING` when nobody has begun."""
+        """How far it is; failed when that cannot be read, waiting when nobody has begun."""
         try:
             document = json.loads((self.folder / PROGRESS).read_text("utf-8"))
-            return Progress(**{**document, "state": State(document["state"])})
+            return Progress(
+                State(document["state"]),
+                runs=int(document["runs"]),
+                of_runs=int(document["of_runs"]),
+                bytes=int(document["bytes"]),
+                of_bytes=int(document["of_bytes"]),
+                text=str(document["text"]),
+                at=float(document["at"]),
+            )
         except FileNotFoundError:
             return Progress(State.WAITING, 0, len(self.runs), 0, self.size, at=self.created)
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
+            text = "how far it was cannot be read: remove it, and choose the runs again"
+            return Progress(State.FAILED, 0, len(self.runs), 0, self.size, text, self.created)
 
     def note(self, progress: Progress) -> None:
         """Say how far it is."""
@@ -155,5 +168,9 @@ class Basket:
 
 def _write(path: Path, document: Mapping[str, Any]) -> None:
     draft = path.with_suffix(".new")
-    draft.write_text(json.dumps(document), "utf-8")
-    draft.replace(path)
+    try:
+        draft.write_text(json.dumps(document), "utf-8")
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise

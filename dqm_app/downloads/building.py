@@ -51,13 +51,17 @@ class Archive:
 
     def build(self) -> None:
         """Write it; whatever goes wrong is noted in the basket, and nothing half-done is left."""
+        try:
+            self._build()
+        except BasketGone:
+            log.info("basket %s was removed", self._basket.id)
+
+    def _build(self) -> None:
         basket = self._basket
         try:
             self._note(State.BUILDING)
             self._write()
             basket.part.replace(basket.archive)
-        except BasketGone:
-            log.info("basket %s was removed", basket.id)
         except (DQMError, OSError) as error:
             basket.part.unlink(missing_ok=True)
             reason = str(error) if isinstance(error, DQMError) else f"{error.strerror or error}"
@@ -65,7 +69,8 @@ class Archive:
             self._finish(State.FAILED, f"the archive could not be written: {reason}")
         else:
             missing = sum(bool(row[-1]) for row in self._rows)
-            text = f"{missing} runs are missing; runs.csv says why" if missing else ""
+            of_all = f"{missing} of {len(basket.runs)}"
+            text = f"runs that are missing: {of_all}; runs.csv says why" if missing else ""
             self._finish(State.DONE, text)
 
     def _write(self) -> None:

@@ -108,7 +108,7 @@ class OfDownloads(ApiHandler):
 
     async def basket(self, basket_id: str) -> Basket:
         """The basket of that id; raises `ProblemError` 404 when it is nobody's, or another's."""
-        found = await self.downloads.run(self.downloads.shelf.find, basket_id, self.owner)
+        found = await self.downloads.run(self.downloads.find, basket_id, self.owner)
         if found is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "there is no such basket, or not any more")
         return found
@@ -120,7 +120,7 @@ class Baskets(OfDownloads):
     async def get(self) -> None:
         """List them, the newest first."""
         self.question(Question)
-        found = await self.downloads.run(self.downloads.shelf.of, self.owner)
+        found = await self.downloads.run(self.downloads.of, self.owner)
         root = self.application.prefix
         answers = [BasketAnswer.of(one, root).model_dump(mode="json") for one in found]
         self.set_header("Content-Type", "application/json")

@@ -47,6 +47,20 @@ class Downloads:
         self._worker.see_to_it()
         return basket
 
+    def of(self, owner: str) -> list[Basket]:
+        """The baskets of *owner*, the newest first; a worker that is lost is replaced."""
+        return [self._watched(one) for one in self.shelf.of(owner)]
+
+    def find(self, basket_id: str, owner: str) -> Basket | None:
+        """One of them, likewise."""
+        found = self.shelf.find(basket_id, owner)
+        return None if found is None else self._watched(found)
+
+    def _watched(self, basket: Basket) -> Basket:
+        if not basket.progress().state.is_over:
+            self._worker.see_that_it_lives()
+        return basket
+
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
         """What *work* returns, run in the thread of the downloads."""
         call = functools.partial(work, *arguments)

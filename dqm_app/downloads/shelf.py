@@ -84,12 +84,14 @@ class Shelf:
 
     def find(self, basket_id: str, owner: str) -> Basket | None:
         """The basket of that id, if it is *owner*'s and can still be fetched."""
-        if ID.fullmatch(basket_id) is None:
-            return None
-        basket = self._read(self.folder / basket_id)
+        basket = self.get(basket_id)
         if basket is None or basket.owner != owner or basket.ends <= time.time():
             return None
         return basket
+
+    def get(self, basket_id: str) -> Basket | None:
+        """The basket of that id, whoever's."""
+        return None if ID.fullmatch(basket_id) is None else self._read(self.folder / basket_id)
 
     def of(self, owner: str) -> list[Basket]:
         """Those of *owner*, the newest first."""
@@ -129,7 +131,7 @@ class Shelf:
     def _read(folder: Path) -> Basket | None:
         try:
             return Basket.read(folder)
-        except (FileNotFoundError, NotADirectoryError, ValueError):
+        except (OSError, ValueError):
             return None  # just being made or removed, or nothing of ours
 
     @staticmethod

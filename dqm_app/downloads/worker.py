@@ -6,6 +6,7 @@ when a basket is chosen, which ends when there is nothing left to do.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -15,12 +16,13 @@ import sys
 import time
 from types import FrameType
 
-from dqm_app.downloads.basket import State
+from dqm_app.downloads.basket import Basket, Progress, State
 from dqm_app.downloads.building import Archive
 from dqm_app.downloads.queue import BasketQueue
 from dqm_app.downloads.settings import DownloadSettings
 from dqm_app.downloads.shelf import Shelf
 from dqm_app.settings import DashboardSettings
+from dqm_db.errors import DQMError
 from dqm_db.storage import open_database
 
 log = logging.getLogger(__name__)
@@ -31,6 +33,10 @@ LOOK_SECONDS = 0.2
 CLEAR_SECONDS = 600.0
 """Between two looks for baskets whose time is over."""
 LOCK = "worker.lock"
+"""In the folder of baskets: held by the worker that a dashboard has started; in the folder of a
+basket: by whoever builds it."""
+NICENESS = 10
+"""What pages need comes first."""
 
 
 class Worker:
@@ -55,7 +61,7 @@ class Worker:
             if self._queue.work():
                 continue
             if time.monotonic() - cleared > CLEAR_SECONDS:
-                self._shelf.clear()
+                self._take_up()
                 cleared = time.monotonic()
             time.sleep(LOOK_SECONDS)
 
@@ -65,6 +71,7 @@ class Worker:
         Only one such worker runs at a time.
         """
         self._listen()
+        os.nice(NICENESS)
         parent = os.getppid()
         lock = os.open(self._shelf.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -90,18 +97,37 @@ class Worker:
             signal.signal(number, self._stop)
 
     def _take_up(self) -> None:
-        """Queue again what a worker that was killed has left; it is built from its beginning."""
+        """Queue again what a worker that was killed has left; it is built from its beginning.
+
+        Whether it had begun or just taken it from the queue; what is there twice is built once.
+        """
         self._shelf.clear()
         for basket in self._shelf.unfinished():
-            if basket.progress().state is State.BUILDING:
-                self._queue.put(basket)
+            self._queue.put(basket)
 
     def _build(self, basket_id: str) -> None:
-        found = [one for one in self._shelf.unfinished() if one.id == basket_id]
-        if not found:
-            return  # removed meanwhile, or built already
-        with open_database(DashboardSettings.database()) as database:
-            Archive(found[0], database).build()
+        basket = self._shelf.get(basket_id)
+        if basket is None:
+            return  # removed meanwhile
+        try:
+            lock = os.open(basket.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except FileNotFoundError:
+            return
+        try:
+            if _take(lock) and not basket.progress().state.is_over:
+                self._fill(basket)
+        finally:
+            os.close(lock)
+
+    @staticmethod
+    def _fill(basket: Basket) -> None:
+        try:
+            with open_database(DashboardSettings.database()) as database:
+                Archive(basket, database).build()
+        except DQMError as error:
+            log.error("basket %s: %s", basket.id, error)
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                basket.note(Progress(State.FAILED, 0, len(basket.runs), 0, basket.size, str(error)))
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._stopping = True
@@ -132,6 +158,11 @@ class WorkerOnDemand:
         if self._settings.downloads_queue or self._is_there():
             return
         self._processes.append(subprocess.Popen(self.COMMAND, stdin=subprocess.DEVNULL))
+
+    def see_that_it_lives(self) -> None:
+        """The same where somebody waits for a basket: unless one was started that is not gone."""
+        if all(one.poll() is not None for one in self._processes):
+            self.see_to_it()
 
     def close(self) -> None:
         """Stop those that were started here; a basket at hand is finished by the next one."""
