@@ -204,6 +204,9 @@ class BasketFile(Guarded, StaticFileHandler):
         self._basket = basket
         self.root = str(basket.folder)
         self.path_args = [basket.archive.name]
+        headers, tag = self.request.headers, f'"{self._get_cached_version(str(basket.archive))}"'
+        if headers.get("If-Range", tag) != tag and "Range" in headers:
+            del headers["Range"]  # Tornado does not look; it would be the rest of another file
         if self.request.method == "GET" and "Range" not in self.request.headers:
             await self.remember(Event.DOWNLOAD, f"basket {basket.id}")
 
