@@ -34,6 +34,7 @@ GROUPS = {
     "overview": "benchmarks.overview",
     "runs": "benchmarks.run_table",
     "api": "benchmarks.api",
+    "downloads": "benchmarks.downloads",
     "trends": "benchmarks.trends",
     "leaks": "benchmarks.leaks",
     "load": "benchmarks.load",

@@ -35,6 +35,8 @@ class Plan:
     large_runs: int = 1000
     table_runs: int = 10_000
     api_questions: int = 400
+    basket_runs: int = 100
+    baskets: int = 5
     sessions: int = 50
     runs_per_session: int = 10
     waves: int = 3
@@ -74,6 +76,8 @@ class Plan:
             large_runs=40,
             table_runs=200,
             api_questions=40,
+            basket_runs=5,
+            baskets=1,
             sessions=4,
             runs_per_session=3,
             waves=2,
