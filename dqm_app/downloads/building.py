@@ -25,6 +25,8 @@ log = logging.getLogger(__name__)
 
 NOTE_SECONDS = 0.3
 """Between two words about how far it is."""
+PAUSE = 0.7
+"""After each run, as a part of the time that it took: the database server serves pages, too."""
 COLUMNS = ("run", "file", "bytes", "sha256", "start (UTC)", "events", "why it is missing")
 
 
@@ -78,11 +80,13 @@ class Archive:
         with basket.part.open("wb") as file:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
                 for run in basket.runs:
+                    began = time.monotonic()
                     # a snapshot each: a long one would keep a pack from what was replaced
                     with self._database.snapshot() as snapshot:
                         self._add(tar, snapshot, run)
                     self._done += 1
                     self._note(State.BUILDING)
+                    time.sleep(PAUSE * (time.monotonic() - began))
                 self._add_file(tar, "runs.csv", self._table(), time.time())
                 self._add_file(tar, "SHA256SUMS", self._digests(), time.time())
             file.flush()
