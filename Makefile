@@ -22,7 +22,7 @@ APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
 
 # Where a release is made, of these folders.
 RELEASE ?= dist/release
-RELEASED := backup dqm dqm_app dqm_db ingest cloud-init docker systemd
+RELEASED := backup dqm dqm_app dqm_client dqm_db ingest cloud-init docker systemd
 
 # What builds the image, and its name.
 BUILDER ?= $(firstword $(foreach tool,buildah podman docker,$(shell command -v $(tool))))
@@ -76,7 +76,7 @@ lock: $(VENV)/.develops  ## pin the dependencies again; newest releases with ARG
 	$(PIP) install --quiet uv
 	$(COMPILE) $(ARGS) --output-file requirements.lock \
 		--extra http --extra webdav --extra xrootd pyproject.toml
-	$(COMPILE) $(ARGS) --output-file requirements-dev.lock --extra grid --extra dev \
+	$(COMPILE) $(ARGS) --output-file requirements-dev.lock --extra grid --extra postgresql --extra redis --extra dev \
 		--constraints requirements.lock pyproject.toml
 
 # Built from a copy, so that nothing of an earlier build gets in; the same commit gives the same wheel.
@@ -149,12 +149,13 @@ browser: $(VENV)/.develops
 # The servers of the tests of remote sources, and the compiler that keeps one of them on loopback
 # (tests/system/grid_servers.py). Not where an init system runs, which would start them for good.
 servers:
-	@for program in nginx envsubst xrootd gcc openssl systemd-analyze; do command -v $$program >/dev/null || missing=yes; done; \
+	@for program in nginx envsubst xrootd gcc openssl systemd-analyze redis-server; do \
+		command -v $$program >/dev/null || missing=yes; done; \
 	if [ "$$missing" ] && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 	[ ! -d /run/systemd/system ]; then \
-		echo "make: installing nginx and XRootD for the tests of remote sources and of the web site"; \
-		{ $(APT) update -qq && $(APT) install -qq -y --no-install-recommends \
-			nginx gettext-base xrootd-server gcc libc6-dev openssl systemd >/dev/null; } || \
+		echo "make: installing nginx, XRootD and Redis for the tests"; \
+		{ $(APT) update -qq && $(APT) install -qq -y --no-install-recommends nginx gettext-base \
+			xrootd-server gcc libc6-dev openssl systemd redis-server >/dev/null; } || \
 		echo "make: they cannot be installed; their tests cannot run" >&2; \
 	fi
 

@@ -31,7 +31,13 @@ def measure(plan: Plan) -> list[Result]:
     runs = {CAMERAS[0]: range(SAMPLE_RUN, SAMPLE_RUN + 3)}
     with filled_stack(plan.folder / "stack", runs, sample.content) as stack:
         dashboard = [
-            _activated(plan, "http", ["serve"], {"DQM_DB_URL": stack.replica_url}, _first_byte)
+            _activated(
+                plan,
+                "http",
+                ["serve"],
+                {"DQM_DB_URL": stack.replica_url, "DQM_AUTH": "none"},
+                _first_byte,
+            )
             for _ in range(plan.restarts)
         ]
         copy = plan.folder / "copy"

@@ -34,6 +34,9 @@ class Plan:
     large_cameras: int = 3
     large_runs: int = 1000
     table_runs: int = 10_000
+    api_questions: int = 400
+    basket_runs: int = 100
+    baskets: int = 5
     sessions: int = 50
     runs_per_session: int = 10
     waves: int = 3
@@ -72,6 +75,9 @@ class Plan:
             large_cameras=2,
             large_runs=40,
             table_runs=200,
+            api_questions=40,
+            basket_runs=5,
+            baskets=1,
             sessions=4,
             runs_per_session=3,
             waves=2,

@@ -64,6 +64,7 @@ def filled_stack(
     runs: Mapping[str, range],
     content: RunContent,
     settings: Mapping[str, str] | None = None,
+    dashboard: Mapping[str, str] | None = None,
     complete: Callable[[DatabaseSettings], object] = lambda _: None,
 ) -> Iterator[Stack]:
     """Primary, replica and dashboard on a database with *runs* (camera: numbers).
@@ -78,7 +79,9 @@ def filled_stack(
     write_runs(database, runs, content)
     complete(database)
     shutil.copytree(folder / "primary", folder / "replica")
-    with Stack(folder, num_procs=process_count(), settings=settings) as stack:
+    stack = Stack(folder, num_procs=process_count(), settings=settings)
+    stack.dashboard.environment.update(dashboard or {})
+    with stack:
         yield stack
 
 

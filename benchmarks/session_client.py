@@ -100,9 +100,13 @@ class PageClient:
                 return message
 
 
-async def open_page(url: str) -> PageClient:
-    """Load the page at *url*, connect, and wait until its first view has arrived."""
-    answer = await AsyncHTTPClient().fetch(url, request_timeout=_PATIENCE)
+async def open_page(url: str, cookie: str = "") -> PageClient:
+    """Load the page at *url*, connect, and wait until its first view has arrived.
+
+    *cookie*, the header of that name, is sent to both; the address must then be that of the page.
+    """
+    known = {"Cookie": cookie} if cookie else {}
+    answer = await AsyncHTTPClient().fetch(url, request_timeout=_PATIENCE, headers=known)
     found = _SESSION.search(answer.body.decode())
     if found is None:
         raise RuntimeError(f"{answer.effective_url} is no page of the dashboard")
@@ -111,7 +115,7 @@ async def open_page(url: str) -> PageClient:
     socket = await websocket_connect(
         HTTPRequest(
             urljoin(f"ws://{parts.netloc}", f"{given['app']}/ws"),
-            headers={"Origin": f"http://{parts.netloc}"},
+            headers={"Origin": f"http://{parts.netloc}", **known},
         ),
         subprotocols=["bokeh", given["token"]],
         compression_options={},  # offered, as browsers do

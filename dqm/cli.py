@@ -71,6 +71,8 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
         "Say whether what is served here answers.",
     ),
     "serve": ("dqm_app.commands:serve", "Serve the dashboard."),
+    "worker": ("dqm_app.downloads.commands:worker", "Build baskets of runs for the dashboard."),
+    "user": ("dqm_app.accounts.commands:user", "Say who may use the dashboard."),
     "simulate": ("dqm.simulation.commands:simulate", "Write results files of simulated runs."),
     "demo": ("dqm.demo.commands:demo", "Run everything on this machine with simulated runs."),
 }

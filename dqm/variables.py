@@ -9,9 +9,15 @@ from collections.abc import Iterable, Iterator
 PREFIX = "DQM_"
 SITE = "DQM_WEB_"
 """Begins the values of the site of nginx, which nginx is given with the same environment."""
+INTERNAL = frozenset({"DQM_SERVED_WITH_LOGIN"})
+"""Set by commands for processes that they start; nobody else sets them."""
+CLIENT = frozenset({"DQM_TOKEN"})
+"""Of `dqm_client`, which knows nothing of us."""
 SETTINGS = (
     "backup.settings:BackupSettings",
     "dqm.repeat:RepeatSettings",
+    "dqm_app.accounts.settings:AccountSettings",
+    "dqm_app.downloads.settings:DownloadSettings",
     "dqm_app.settings:DashboardSettings",
     "dqm_db.settings:CheckSettings",
     "dqm_db.settings:DatabaseSettings",
@@ -40,7 +46,7 @@ def unknown_variables(names: Iterable[str]) -> Iterator[str]:
     ours = sorted(name for name in names if name.upper().startswith(PREFIX))
     known = known_variables() if ours else set()
     for name in ours:
-        if name.upper() not in known and not name.startswith(SITE):
+        if name.upper() not in known | INTERNAL | CLIENT and not name.startswith(SITE):
             near = difflib.get_close_matches(name.upper(), known, n=1)
             meant = f"; is {near[0]} meant?" if near else "; docs/settings.md lists them"
             yield f"there is no setting {name}{meant}"

@@ -2,15 +2,40 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+from typing import ClassVar
+
+from bokeh.server.session import ServerSession
 from bokeh.server.views.doc_handler import DocHandler
 from bokeh.server.views.static_handler import StaticHandler
+from tornado.web import HTTPError
 
+from dqm_app.accounts.roles import Role
 from dqm_app.assets import ASSETS, caching
 from dqm_app.inline_scripts import content_security_policy
+from dqm_app.login.access import Access, Guarded
 
 
-class PageHandler(DocHandler):
+class PageHandler(Guarded, DocHandler):
     """The page; it holds the token of one session, so that nothing on the way may keep it."""
+
+    access: ClassVar[Access] = Access.VIEWER
+    is_page: ClassVar[bool] = True
+
+    async def get_session(self) -> ServerSession:  # type: ignore[override]
+        """A new session each time, with the name of the user in its page.
+
+        Bokeh would join a session that exists if the address names it: nobody here needs that.
+        """
+        asked = {"bokeh-token", "bokeh-session-id"} & self.request.arguments.keys()
+        if asked or "Bokeh-Session-Id" in self.request.headers:
+            raise HTTPError(HTTPStatus.FORBIDDEN)
+        session: ServerSession = await super().get_session()  # type: ignore[misc]
+        _ = self.xsrf_token  # gives the browser the cookie that its scripts send back
+        name = "" if self.visitor is None else self.visitor.name
+        may_fetch = self.visitor is not None and self.visitor.role >= Role.EXPERT
+        session.document.template_variables.update(user=name, may_fetch=may_fetch)
+        return session
 
     def set_default_headers(self) -> None:
         """What may run in the page, and who may see it."""
@@ -21,12 +46,20 @@ class PageHandler(DocHandler):
         self.set_header("Cache-Control", "no-store")
 
 
-class BokehFileHandler(StaticHandler):
+class BokehFileHandler(Guarded, StaticHandler):
     """A file of BokehJS; browsers keep it when they asked for the version that is here.
 
     Tornado's own lets them keep whatever they get for a year: while one of two hosts has a newer
     release, that would be the file of the other one.
     """
+
+    access: ClassVar[Access] = Access.OPEN
+
+    async def get(self, path: str, include_body: bool = True) -> None:
+        """A file; raises `HTTPError` 404 also for a path that no file can have."""
+        if "\0" in path:
+            raise HTTPError(HTTPStatus.NOT_FOUND)
+        await super().get(path, include_body)
 
     def set_headers(self) -> None:
         """Say for how long browsers may keep it, in place of Tornado's own headers."""

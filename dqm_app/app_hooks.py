@@ -12,8 +12,19 @@ from typing import Any
 from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import EMPTY_LAYOUT
 
+from dqm_app.downloads.parts import Downloads
+from dqm_app.downloads.settings import DownloadSettings
+from dqm_app.login.opening import LoginOfServer
 from dqm_app.metrics_folder import MetricsFolder
-from dqm_app.process_parts import give_metrics, give_service, service_of
+from dqm_app.process_parts import (
+    downloads_of,
+    gate_of,
+    give_downloads,
+    give_gate,
+    give_metrics,
+    give_service,
+    service_of,
+)
 from dqm_app.processes import stop_with_parent
 from dqm_app.routes import add_routes
 from dqm_app.service import Service
@@ -30,6 +41,8 @@ STARTED_IN = os.getpid()  # the process that forks, if there are several
 DATABASE = DashboardSettings.database()  # unusable settings stop the server before it starts
 DASHBOARD = load(DashboardSettings)
 SERVERS = Servers.of(DATABASE, DASHBOARD)
+LOGIN = LoginOfServer.of_settings()
+DOWNLOADS = load(DownloadSettings)
 
 
 def on_server_loaded(server_context: Any) -> None:
@@ -48,9 +61,16 @@ def on_server_loaded(server_context: Any) -> None:
     gc.freeze()
     service.start()
     give_service(server_context, service)
+    give_gate(server_context, LOGIN.open_gate())
+    give_downloads(server_context, Downloads(DOWNLOADS))
     give_metrics(server_context, Metrics(service, METRICS))
     if os.getpid() != STARTED_IN:
         stop_with_parent(STARTED_IN)
+
+
+def process_request(request: Any) -> dict[str, Any]:
+    """What the token of a page says besides: for which login it is."""
+    return LOGIN.token_payload(request)
 
 
 def on_session_destroyed(session_context: Any) -> None:
@@ -59,7 +79,9 @@ def on_session_destroyed(session_context: Any) -> None:
 
 
 def on_server_unloaded(server_context: Any) -> None:
-    """Close the database."""
+    """Close the databases."""
     service_of(server_context).close()
+    gate_of(server_context).close()
+    downloads_of(server_context).close()
     if os.getpid() != STARTED_IN and os.getppid() != STARTED_IN:
         METRICS.remove()  # the parent, who would, is gone

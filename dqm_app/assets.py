@@ -9,8 +9,11 @@ import hashlib
 import mimetypes
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
-from tornado.web import HTTPError, RequestHandler
+from tornado.web import HTTPError
+
+from dqm_app.login.access import Access, Guarded
 
 FOLDER = Path(__file__).parent / "static"
 ASSETS = "assets"
@@ -56,8 +59,10 @@ def caching(*, current: bool) -> str:
     return "public, max-age=31536000, immutable" if current else "no-cache"
 
 
-class AssetHandler(RequestHandler):
-    """Answers with a file from memory."""
+class AssetHandler(Guarded):
+    """Answers with a file from memory; the same for everybody."""
+
+    access: ClassVar[Access] = Access.OPEN
 
     def get(self, name: str) -> None:
         """The file *name*; browsers keep it when they asked for this version."""

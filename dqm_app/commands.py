@@ -13,10 +13,13 @@ import sys
 
 import click
 
+from dqm_app.accounts.settings import STARTED_BY, AccountSettings
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import ConfigurationError
 from dqm_db.inherited_sockets import BROWSERS, InheritedSockets
 from dqm_db.settings import DatabaseSettings, load, secret
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -46,9 +49,10 @@ def serve(
 ) -> None:
     """Serve the dashboard until Ctrl-C or SIGTERM.
 
-    It starts whether or not the database answers, and shows new runs by itself. Sessions are signed
-    with BOKEH_SECRET_KEY, or with a key made for this start when that is not set. It listens at the
-    sockets that it inherits, if there are any, instead of --address and --port.
+    It starts whether or not the database answers, and shows new runs by itself. Users log in
+    (`dqm user`) unless DQM_AUTH is `none`. Logins and sessions are signed with BOKEH_SECRET_KEY, or
+    with a key made for this start when that is not set. It listens at the sockets that it inherits,
+    if there are any, instead of --address and --port.
     """
     if db is not None:
         os.environ["DQM_DB_URL"] = db  # read again by the application's hooks
@@ -80,6 +84,16 @@ def run(settings: DashboardSettings, *, use_xheaders: bool = False) -> None:
 
     sockets = _sockets(settings)
 
+    key = secret("BOKEH_SECRET_KEY")
+    if key is None and load(AccountSettings).auth == "accounts":
+        log.warning(
+            "BOKEH_SECRET_KEY is not set: everybody logs in again after a restart, and other hosts "
+            "take no login of this one; `bokeh secret` makes a key"
+        )
+    # where the application's hooks, and Bokeh, look for it
+    os.environ["BOKEH_SECRET_KEY"] = key = key or secrets.token_urlsafe(32)
+    os.environ[STARTED_BY] = "1"
+
     # Nothing of what is imported is garbage; looking for some takes a fifth of the start, and in
     # each process makes copies of memory that they share.
     gc.disable()
@@ -94,7 +108,7 @@ def run(settings: DashboardSettings, *, use_xheaders: bool = False) -> None:
         application,
         settings,
         sockets,
-        secret_key=secret("BOKEH_SECRET_KEY") or secrets.token_urlsafe(32),
+        secret_key=key,
         use_xheaders=use_xheaders,
     )
     if settings.processes == 1:

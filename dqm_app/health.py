@@ -5,25 +5,22 @@ from __future__ import annotations
 import os
 import time
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar
 
-from tornado.web import RequestHandler
-
+from dqm_app.accounts.tokens import Scope
+from dqm_app.login.access import Access, Guarded
 from dqm_app.process_parts import metrics_of, service_of
 from dqm_app.readiness import readiness
-
-if TYPE_CHECKING:
-    from bokeh.server.tornado import BokehTornado
 
 HEALTH = r"/health"
 READY = r"/ready"
 METRICS = r"/metrics"
 
 
-class Monitored(RequestHandler):
+class Monitored(Guarded):
     """Answers a question of a monitor; answers are never stored on the way."""
 
-    application: BokehTornado
+    access: ClassVar[Access] = Access.OPEN
 
     def set_default_headers(self) -> None:
         """Every answer is of this moment."""
@@ -63,7 +60,10 @@ class ReadyCheck(Monitored):
 
 
 class MetricsPage(Monitored):
-    """Gives the metrics of all processes of this dashboard."""
+    """Gives the metrics of all processes of this dashboard; they tell how much it is used."""
+
+    access: ClassVar[Access] = Access.ADMIN
+    scope: ClassVar[Scope | None] = Scope.METRICS
 
     async def get(self) -> None:
         """In the format that is asked for."""

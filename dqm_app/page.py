@@ -21,6 +21,7 @@ BOKEHJS = "js/bokeh.min.js"  # without the bundles for widgets, tables, WebGL an
 SCRIPTS_ON_DEMAND = frozenset(
     {
         "csv.js",
+        "downloads.js",
         "failures.js",
         "plots_export.js",
         "png.js",
@@ -30,6 +31,8 @@ SCRIPTS_ON_DEMAND = frozenset(
         "plots_pixel.js",
         "plots_pointed.js",
         "plots_trends.js",
+        "runs_baskets.js",
+        "runs_chosen.js",
     }
 )
 """What a page loads when somebody asks for it."""

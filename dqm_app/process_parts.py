@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dqm_app.downloads.parts import Downloads
+    from dqm_app.login.gate import Gate
     from dqm_app.metrics import Metrics
     from dqm_app.service import Service
 
 _SERVICE = "dqm_service"
 _METRICS = "dqm_metrics"
+_GATE = "dqm_gate"
+_DOWNLOADS = "dqm_downloads"
 
 
 def give_service(server_context: Any, service: Service) -> None:
@@ -30,3 +34,23 @@ def give_metrics(server_context: Any, metrics: Metrics) -> None:
 def metrics_of(server_context: Any) -> Metrics:
     """The metrics of this process's server."""
     return getattr(server_context, _METRICS)
+
+
+def give_gate(server_context: Any, gate: Gate) -> None:
+    """Make *gate* the one of this process's server."""
+    setattr(server_context, _GATE, gate)
+
+
+def gate_of(server_context: Any) -> Gate:
+    """Finds out who calls this process's server."""
+    return getattr(server_context, _GATE)
+
+
+def give_downloads(server_context: Any, downloads: Downloads) -> None:
+    """Make *downloads* those of this process's server."""
+    setattr(server_context, _DOWNLOADS, downloads)
+
+
+def downloads_of(server_context: Any) -> Downloads:
+    """The downloads of this process's server."""
+    return getattr(server_context, _DOWNLOADS)

@@ -6,29 +6,47 @@ They are added to the list from which Bokeh's server takes its top-level routes,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import bokeh.server.urls
+from bokeh.server.views.multi_root_static_handler import MultiRootStaticHandler
+from bokeh.server.views.root_handler import RootHandler
 from tornado.web import RequestHandler
 
 from dqm_app.answers import BokehFileHandler, PageHandler
+from dqm_app.api.handlers import routes as api_routes
 from dqm_app.assets import ASSETS, AssetHandler, assets
+from dqm_app.downloads.handlers import routes as download_routes
 from dqm_app.health import HEALTH, METRICS, READY, HealthCheck, MetricsPage, ReadyCheck
+from dqm_app.login.access import Access, Guarded
+from dqm_app.login.account import (
+    AccountPage,
+    ChangePassword,
+    CreateToken,
+    EndSession,
+    RevokeToken,
+)
+from dqm_app.login.pages import LoginPage, Logout
+from dqm_app.login.provider import LOGIN_URL, LOGOUT_URL
+from dqm_app.login.sockets import GuardedSocket
 
 if TYPE_CHECKING:
-    from bokeh.server.tornado import BokehTornado
     from bokeh.server.urls import URLRoutes
 
 ENTRANCES = (r"/?", r"/bokeh_app/?")
 ALIVE = r"/alive"
 PAGE = r"/?"
+WEBSOCKET = r"/ws"
+EMBEDDING = (r"/autoload.js", r"/metadata")
 BOKEH_FILES = r"/static/(.*)"
+UNUSED = (RootHandler, MultiRootStaticHandler)
+"""Bokeh's list of applications, and files of its extensions: there are none."""
 
 
-class Entrance(RequestHandler):
+class Entrance(Guarded):
     """Leads to the application and keeps the query string."""
 
-    application: BokehTornado
+    access: ClassVar[Access] = Access.OPEN
 
     def get(self) -> None:
         """Redirect to the only application there is."""
@@ -39,8 +57,10 @@ class Entrance(RequestHandler):
     head = get
 
 
-class Alive(RequestHandler):
+class Alive(Guarded):
     """Says that the server answers; open pages ask when they have lost it."""
+
+    access: ClassVar[Access] = Access.OPEN
 
     def get(self) -> None:
         """Answer ``alive`` at once."""
@@ -61,12 +81,26 @@ def add_routes() -> None:
         (HEALTH, HealthCheck),
         (READY, ReadyCheck),
         (METRICS, MetricsPage),
+        (LOGIN_URL, LoginPage),
+        (LOGOUT_URL, Logout),
+        (r"/account", AccountPage),
+        (r"/account/session", EndSession),
+        (r"/account/password", ChangePassword),
+        (r"/account/token", CreateToken),
+        (r"/account/revoke", RevokeToken),
+        *api_routes(),
+        *download_routes(),
         (rf"/{ASSETS}/([\w.]+)", AssetHandler),
         *((path, Entrance) for path in ENTRANCES),
     ]
     patterns[:0] = [route for route in ours if route[1] not in known]
     _replace(patterns, BOKEH_FILES, BokehFileHandler)
-    _replace(bokeh.server.urls.per_app_patterns, PAGE, PageHandler)
+    patterns[:] = [route for route in patterns if route[1] not in UNUSED]
+    of_page = bokeh.server.urls.per_app_patterns
+    _replace(of_page, PAGE, PageHandler)
+    _replace(of_page, WEBSOCKET, GuardedSocket)
+    # nothing here is put into the pages of others
+    of_page[:] = [route for route in of_page if route[0] not in EMBEDDING]
 
 
 def _replace(patterns: URLRoutes, path: str, handler: type[RequestHandler]) -> None:

@@ -11,6 +11,7 @@ from socket import AF_UNIX, socket
 
 from bokeh.application.application import Application
 from bokeh.command.util import build_single_handler_application
+from bokeh.server.auth_provider import NullAuth
 from bokeh.server.server import BaseServer
 from bokeh.server.tornado import BokehTornado
 from bokeh.server.util import create_hosts_allowlist
@@ -18,8 +19,11 @@ from bokeh.settings import settings as bokeh_settings
 from tornado.httpserver import HTTPServer
 from tornado.ioloop import IOLoop
 
+from dqm_app.accounts.settings import AccountSettings
+from dqm_app.login.provider import LoginProvider
 from dqm_app.settings import DashboardSettings
 from dqm_db.service_manager import READY, notify
+from dqm_db.settings import load
 
 APPLICATION = Path(__file__).parent
 
@@ -33,6 +37,13 @@ TOKEN_SECONDS = 300
 # above gain a tenth more.
 COMPRESSION = 1
 COMPRESSION_MEMORY = 5
+
+# What one client may use: forms are small, a basket names a thousand runs.
+HEADER_BYTES = 65_536
+BODY_BYTES = 1_000_000
+BODY_SECONDS = 20.0
+IDLE_SECONDS = 20.0
+"""For the header of a request, and between two; longer than nginx keeps connections to us."""
 
 
 def load_application() -> Application:
@@ -64,8 +75,18 @@ def serve_application(
         websocket_compression_mem_level=COMPRESSION_MEMORY,
         include_headers=[],  # they would only make the token longer
         include_cookies=[],
+        auth_provider=LoginProvider() if load(AccountSettings).auth == "accounts" else NullAuth(),
+        xsrf_cookies=True,
     )
-    http = HTTPServer(tornado, xheaders=use_xheaders)
+    http = HTTPServer(
+        tornado,
+        xheaders=use_xheaders,
+        max_header_size=HEADER_BYTES,
+        max_body_size=BODY_BYTES,
+        max_buffer_size=2 * BODY_BYTES,
+        idle_connection_timeout=IDLE_SECONDS,
+        body_timeout=BODY_SECONDS,
+    )
     http.add_sockets(sockets)
     loop = IOLoop.current()
     server = BaseServer(loop, tornado, http)

@@ -86,6 +86,8 @@ class Stack:
             {
                 "DQM_DB_URL": self.replica_url,
                 "DQM_PRIMARY_ZEO": f"{LOOPBACK}:{self.ports.primary}",
+                "DQM_AUTH": "none",
+                "DQM_STATE_DIR": str(self.directory / "state"),
                 "DQM_SERVE_ADDRESS": LOOPBACK,
                 "DQM_SERVE_PORT": str(self.ports.dashboard),
                 "DQM_NUM_PROCS": str(num_procs),

@@ -9,6 +9,9 @@ export const root = given.root;
 /** Address of the style sheet of each view. */
 export const { styles } = given;
 
+/** Whether the user may take files away. */
+export const { mayFetch } = given;
+
 /** The Bokeh document; null until connected. */
 export let doc = null;
 

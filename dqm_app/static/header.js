@@ -1,7 +1,7 @@
 // The strip with the facts of the run, always visible above the views.
 
 import { go, href, inView } from "./address.js";
-import { listen } from "./bridge.js";
+import { listen, mayFetch, root } from "./bridge.js";
 import { UNKNOWN, bytes, clock, count, date, duration, plural } from "./format.js";
 import { element, isOurs } from "./html.js";
 import { badge, words } from "./verdicts.js";
@@ -12,10 +12,10 @@ const UNJUDGED = new Set(["none", "unknown"]);
 let written = null;
 
 listen("state", (state) => {
-  const text = JSON.stringify([state.header, state.verdict]);
+  const text = JSON.stringify([state.camera, state.run, state.header, state.verdict]);
   if (text === written) return;
   written = text;
-  const facts = state.header === null ? [] : [judged(state.verdict), ...describe(state.header, UNJUDGED.has(words(state.verdict).key))];
+  const facts = state.header === null ? [] : [judged(state.verdict), ...describe(state, UNJUDGED.has(words(state.verdict).key))];
   strip.replaceChildren(...facts);
 });
 
@@ -33,7 +33,7 @@ function judged(verdict) {
 }
 
 // what the checks judge is marked here only where they did not
-function describe(header, mark) {
+function describe({ camera, run, header }, mark) {
   const { events } = header;
   const facts = [
     ...times(header),
@@ -44,7 +44,7 @@ function describe(header, mark) {
         header.bad_pixels === null ? "no bad-pixel data" : "in any gain or event class",
         mark && header.bad_pixels > 0),
       "Flagged in more than 50 % of the events, in at least one gain or event class"),
-    provenance(header),
+    provenance(header, mayFetch ? `${root}/originals/${encodeURIComponent(camera)}/${run}` : null),
   ];
   if (header.notes.length) facts.push(notes(header.notes));
   return facts;
@@ -96,7 +96,7 @@ function absent(header, mark) {
   ], mark ? "alert" : "");
 }
 
-function provenance(header) {
+function provenance(header, original) {
   const name = header.source.split("/").at(-1);
   const rows = [
     ["Source", header.source],
@@ -108,7 +108,9 @@ function provenance(header) {
     ["Parser version", String(header.parser_version)],
   ];
   const list = element("dl", {}, rows.flatMap(([label, value]) => [element("dt", {}, [label]), element("dd", {}, [value])]));
-  return more("Source", name, `ingested ${date(header.ingested_at)} UTC`, [list], "long");
+  const file = original !== null && header.results_name !== "";
+  const link = file ? [element("p", {}, [element("a", { class: "original", href: original, download: true }, ["Original file"])])] : [];
+  return more("Source", name, `ingested ${date(header.ingested_at)} UTC`, [list, ...link], "long");
 }
 
 function notes(texts) {

@@ -27,7 +27,7 @@ export function parse(source) {
   const parts = (found === null ? source : source.slice(0, found.index)).split(" ").filter(Boolean);
   for (const part of parts) {
     const [key, ...values] = part.split(".");
-    if (!(READ[key]?.(filter, values) ?? false)) wrong.push(part.slice(0, 40));
+    if (!Object.hasOwn(READ, key) || !READ[key](filter, values)) wrong.push(part.slice(0, 40));
   }
   return { filter, wrong };
 }

@@ -16,8 +16,10 @@ export class Grid {
   /**
    * @param open called with the run that was chosen
    * @param sort called with the key of the column whose heading was pressed
+   * @param chosen the runs to take away; null: none can be
    */
-  constructor({ open, sort, target }) {
+  constructor({ open, sort, target, chosen }) {
+    this.chosen = chosen;
     this.open = open;
     this.target = target; // the view that a run leads to
     this.items = new Int32Array(0);
@@ -35,13 +37,15 @@ export class Grid {
     }, [element("button", { type: "button", click: () => sort(key) }, [
       label, unit && element("small", {}, [unit]), element("span", { class: "arrow", "aria-hidden": "true" }),
     ].filter(Boolean))])]));
+    const pick = chosen === null ? [] : [element("div", { role: "columnheader", class: "pick" }, [chosen.box])];
     this.body = element("div", { role: "rowgroup", class: "body" });
     this.root = element("div", {
-      role: "grid", class: "runs-grid", tabindex: "0", "aria-label": "Runs", "aria-colcount": COLUMNS.length,
+      role: "grid", class: chosen === null ? "runs-grid" : "runs-grid picking", tabindex: "0", "aria-label": "Runs",
+      "aria-colcount": COLUMNS.length + pick.length, "aria-multiselectable": chosen === null ? null : "true",
       keydown: (event) => this.press(event), scroll: () => this.scrolled(), click: (event) => this.clicked(event),
     }, [
       element("div", { role: "rowgroup", class: "head" }, [
-        element("div", { role: "row", class: "row", "aria-rowindex": "1" }, [...this.headings.values()]),
+        element("div", { role: "row", class: "row", "aria-rowindex": "1" }, [...pick, ...this.headings.values()]),
       ]),
       this.body,
     ]);
@@ -172,12 +176,12 @@ export class Grid {
     while (lines.length > 0 && this.first + lines.length - 1 > last) leave(lines.pop());
     if (lines.length === 0) this.first = first;
     while (this.first > first) {
-      lines.unshift(spare.pop() ?? new Line());
+      lines.unshift(spare.pop() ?? new Line(this.chosen !== null));
       body.prepend(lines[0].node);
       this.first -= 1;
     }
     while (this.first + lines.length <= last) {
-      lines.push(spare.pop() ?? new Line());
+      lines.push(spare.pop() ?? new Line(this.chosen !== null));
       body.append(lines.at(-1).node);
     }
   }
@@ -186,6 +190,7 @@ export class Grid {
     const item = this.items[index];
     line.node.classList.toggle("active", index === this.active);
     const run = item < 0 ? null : this.rows.run[item];
+    if (this.chosen !== null) line.pick(run === null ? null : this.chosen.has(run));
     const said = `${this.version} ${index} ${run !== null && run === this.front}`;
     if (line.said === said) return;
     line.said = said;
@@ -195,6 +200,10 @@ export class Grid {
   }
 
   press(event) {
+    if (this.chosen !== null && event.target === this.root && this.pressedToChoose(event)) {
+      event.preventDefault();
+      return;
+    }
     if (event.target !== this.root || event.ctrlKey || event.altKey || event.metaKey) return;
     const page = Math.max(1, Math.floor(this.height() / ROW) - 1);
     const steps = { ...STEPS, PageDown: page, PageUp: -page, Home: -Infinity, End: Infinity }[event.key];
@@ -205,6 +214,42 @@ export class Grid {
     }
     else return;
     event.preventDefault();
+  }
+
+  // whether the key was one that chooses runs
+  pressedToChoose(event) {
+    const { key, shiftKey } = event;
+    if (event.altKey || event.metaKey) return false;
+    if (event.ctrlKey) {
+      if (key === "a") this.chosen.all(true);
+      return key === "a";
+    }
+    if (key === " ") this.pick(this.active, shiftKey);
+    else if (key === "Escape" && this.chosen.size > 0) this.chosen.clear();
+    else if (shiftKey && key in STEPS) {
+      if (!this.chosen.has(this.runAt(this.active))) this.pick(this.active, false);
+      this.move(this.active + STEPS[key]);
+      this.pick(this.active, true);
+    }
+    else return false;
+    return true;
+  }
+
+  runAt(index) {
+    const item = this.items[index];
+    return item === undefined || item < 0 ? null : this.rows.run[item];
+  }
+
+  /** Choose the run of an item, or let go of it; `range`: all from the last one on. */
+  pick(index, range) {
+    const run = this.runAt(index);
+    const from = range && this.chosen.pivot !== null ? this.indexOf({ run: this.chosen.pivot }) : -1;
+    if (from < 0) {
+      if (run !== null) this.chosen.toggle(run);
+      return;
+    }
+    const between = this.items.subarray(Math.min(from, index), Math.max(from, index) + 1);
+    this.chosen.toggle(run, Array.from(between.filter((item) => item >= 0), (item) => this.rows.run[item]));
   }
 
   move(to) {
@@ -218,6 +263,12 @@ export class Grid {
 
   clicked(event) {
     const line = event.target.closest("[data-index]");
+    if (line !== null && event.target.closest(".pick") !== null) {
+      this.active = Number(line.dataset.index);
+      this.pick(this.active, event.shiftKey);
+      this.render(); // also when nothing has changed: the browser has marked the box
+      return;
+    }
     if (line === null || !isOurs(event) || String(getSelection())) return;
     event.preventDefault();
     this.active = Number(line.dataset.index);
@@ -236,11 +287,14 @@ let lines = 0;
 
 /** One line of the table, used again for other rows as they come into sight. */
 class Line {
-  constructor() {
+  /** @param picks whether its run can be chosen */
+  constructor(picks) {
     this.cells = COLUMNS.map(({ key, right }) => element("span", { role: "gridcell", class: right ? `right of-${key}` : `of-${key}` }));
     this.link = element("a", { tabindex: "-1" });
     this.cells[COLUMNS.findIndex(({ key }) => key === "run")].append(this.link);
     this.gap = element("span", { role: "gridcell", class: "words", "aria-colspan": COLUMNS.length });
+    this.box = element("input", { type: "checkbox", tabindex: "-1" });
+    this.picking = picks ? [element("span", { role: "gridcell", class: "pick" }, [this.box])] : [];
     this.node = element("div", { role: "row", class: "row", id: `runs-line-${lines++}` });
     this.shown = null;
   }
@@ -252,6 +306,14 @@ class Line {
     node.style.top = `${top}px`;
   }
 
+  /** Whether its run is chosen; null: it is of no run. */
+  pick(on) {
+    this.box.checked = on === true;
+    this.node.classList.toggle("picked", on === true);
+    if (on !== null) this.node.setAttribute("aria-selected", String(on));
+    else this.node.removeAttribute("aria-selected");
+  }
+
   showGap([runs, why]) {
     this.become("gap", [this.gap]);
     this.node.removeAttribute("aria-current");
@@ -260,7 +322,7 @@ class Line {
   }
 
   showRun(rows, row, front, link) {
-    this.become("run", this.cells);
+    this.become("run", [...this.picking, ...this.cells]);
     if (front) this.node.setAttribute("aria-current", "true");
     else this.node.removeAttribute("aria-current");
     COLUMNS.forEach(({ key, show }, at) => {
@@ -269,6 +331,7 @@ class Line {
       if (key === "run") {
         this.link.textContent = show(value);
         this.link.href = link;
+        this.box.setAttribute("aria-label", `Choose run ${show(value)}`);
       } else if (key === "verdict") {
         if (cell.dataset.value !== String(value)) cell.replaceChildren(badge(value));
         cell.dataset.value = value;

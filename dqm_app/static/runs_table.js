@@ -2,7 +2,7 @@
 // server sends (see dqm_app/views/runs.py).
 
 import { go, note, onAsk, shown, wanted } from "./address.js";
-import { listen } from "./bridge.js";
+import { listen, mayFetch } from "./bridge.js";
 import { views } from "./controls.js";
 import { element, keep, perFrame, recall } from "./html.js";
 import { Calendar, nightsOf } from "./runs_calendar.js";
@@ -18,18 +18,24 @@ const PLACE = "dqm-runs-place"; // in the tab's storage: where the table was scr
 const LIST_MS = 20_000; // how often a run list is looked at
 
 class RunTable {
-  constructor(root, document_) {
+  /** @param taking what is needed to take runs away, for who may */
+  constructor(root, document_, taking) {
+    this.chosen = taking && new taking.Chosen({ changed: () => this.chose() });
+    this.baskets = taking && new taking.Baskets(this.chosen);
     this.model = (name) => document_.get_model_by_name(name);
     this.section = root.closest("section");
     this.controls = new Controls({ changed: (filter) => this.choose(filter), gaps: () => this.turnGaps(), save: () => this.save() });
     this.grid = new Grid({
       open: (run) => go({ run, view: this.grid.target }), sort: (key) => this.sort(key),
       target: views().includes("overview") ? "overview" : views()[0],
+      chosen: this.chosen,
     });
     this.calendar = new Calendar({ choose: (night) => this.choose({ ...this.filter, night: this.filter.night === night ? null : night }) });
     this.none = element("p", { class: "none", hidden: true }, ["No run matches."]);
     root.replaceChildren(this.controls.root, element("div", { class: "runs-parts" }, [
-      element("div", { class: "runs-main" }, [this.controls.result, this.grid.root, this.none]), this.calendar.root,
+      element("div", { class: "runs-main" }, [
+        this.controls.result, this.grid.root, this.none, ...(taking ? [this.baskets.root] : []),
+      ]), this.calendar.root,
     ]));
     this.gaps = new Gaps();
     this.drawn = []; // what the calendar was drawn from
@@ -122,6 +128,7 @@ class RunTable {
     this.matching = rows.order(filter.by, filter.down).filter((row) => all[row]);
     this.grid.show(rows, this.items(all), gaps, filter, stay);
     this.none.hidden = this.grid.items.length > 0;
+    this.chosen?.follow(rows, this.matching);
     this.controls.show(filter, {
       numbers: this.numbers, gaps: this.showsGaps, counted: counted(this.matching.length, rows.length),
       missing: gaps.summary(), problems: [...this.wrong, gaps.problem].filter(Boolean),
@@ -139,6 +146,13 @@ class RunTable {
     if (filter.by !== "run" || !this.showsGaps || gaps.length === 0) return Int32Array.from(matching);
     const items = withGaps(rows, filter.down ? matching.slice().reverse() : matching, all, gaps, filter);
     return filter.down ? items.reverse() : items;
+  }
+
+  // ---- runs to take away ----
+
+  chose() {
+    this.grid.draw();
+    this.baskets.show();
   }
 
   // ---- where the page is ----
@@ -181,5 +195,14 @@ function cell(key, value) {
 
 /** Make the view in *root*. */
 export function attach(root, _layout, document_) {
-  return new RunTable(root, document_);
+  return new RunTable(root, document_, taking);
+}
+
+let taking = null;
+
+/** Load what those need who may take runs away. */
+export async function prepare() {
+  if (!mayFetch) return;
+  const [{ Chosen }, { Baskets }] = await Promise.all([import("./runs_chosen.js"), import("./runs_baskets.js")]);
+  taking = { Chosen, Baskets };
 }

@@ -51,8 +51,9 @@ class RunsData:
     camera : str
     runs : ndarray of int64, shape (n,)
     columns : mapping of str to ndarray, shape (n,)
-        What the page gets, as compact as it goes: ``run``, `COUNTS`, ``start`` and ``ingested_at``
-        (Unix s, UTC; 0 or NaN: not known), ``duration`` (s, NaN: not known).
+        What the page gets, as compact as it goes: ``run``, ``size`` (of the original, bytes),
+        `COUNTS`, ``start`` and ``ingested_at`` (Unix s, UTC; 0 or NaN: not known), ``duration`` (s,
+        NaN: not known).
     """
 
     quantity: None
@@ -63,7 +64,7 @@ class RunsData:
     @classmethod
     def of(cls, camera: str, catalogue: Mapping[str, NDArray]) -> RunsData:
         """From the catalogue's columns."""
-        columns = {name: as_numbers(catalogue[name]) for name in ("run", *COUNTS)}
+        columns = {name: as_numbers(catalogue[name]) for name in ("run", "size", *COUNTS)}
         columns |= {name: as_times(catalogue[name]) for name in ("start", "ingested_at")}
         with np.errstate(over="ignore", invalid="ignore"):  # of clocks gone mad; infinity is told
             columns["duration"] = (catalogue["end"] - catalogue["start"]).astype(np.float32)

@@ -79,7 +79,8 @@ def roles(engine: Podman, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     roles.start("replica", "--volume=replica:/data", listen, PRIVATE,
                 "--env=DQM_PRIMARY=dqm-primary:5000", IMAGE, "replica")  # fmt: skip
     roles.start("dashboard", "--env=DQM_DB_URL=zeo://dqm-replica:8100",
-                "--env=DQM_SERVE_ADDRESS=0.0.0.0", IMAGE, "serve", "--use-xheaders")  # fmt: skip
+                "--env=DQM_SERVE_ADDRESS=0.0.0.0", "--env=DQM_AUTH=none", IMAGE, "serve",
+                "--use-xheaders")  # fmt: skip
     roles.start("ingest", f"--volume={incoming}:/incoming:ro", "--env=DQM_INGEST_SOURCES=/incoming",
                 "--env=DQM_DB_URL=zeo://dqm-primary:8100", "--env=DQM_DB_WAIT=30",
                 IMAGE, "repeat", "--every", "1h", "dqm", "ingest")  # fmt: skip
@@ -161,7 +162,8 @@ def test_nobody_is_left_behind(roles: Roles) -> None:
 
     eventually(lambda: not zombies(), "orphans are reaped")
     engine("run", "--detach", "--name=dqm-stopped", "--network=database", *LOCKED_DOWN,
-           "--env=DQM_DB_URL=zeo://dqm-replica:8100", IMAGE, "serve")  # fmt: skip
+           "--env=DQM_DB_URL=zeo://dqm-replica:8100", "--env=DQM_AUTH=none",
+           IMAGE, "serve")  # fmt: skip
     eventually(
         lambda: engine("healthcheck", "run", "dqm-stopped", check=False).returncode == 0, "health"
     )

@@ -87,7 +87,8 @@ class ServerProcess:
     log
         File that gets its standard output and error, appended at each start.
     environment
-        Variables beside ours, from which every ``DQM_*`` is removed.
+        Variables beside ours, from which every ``DQM_*`` is removed. Nobody logs in unless
+        ``DQM_AUTH`` says so.
     cwd
         Its working directory; the log's folder when None.
     """
@@ -106,7 +107,8 @@ class ServerProcess:
         self.log = log
         self.environment = {
             name: value for name, value in os.environ.items() if not name.startswith("DQM_")
-        } | dict(environment or {})
+        }
+        self.environment |= {"DQM_AUTH": "none", **dict(environment or {})}
         self.cwd = cwd or log.parent
         self.process: subprocess.Popen[bytes] | None = None
 

@@ -112,7 +112,8 @@ class RunsPage(DashboardPage):
                 .map((row) => [row.getBoundingClientRect(), row])
                 .filter(([box]) => box.top >= head - 1 && box.bottom <= end)
                 .sort(([one], [other]) => one.top - other.top)
-                .map(([, row]) => [...row.children].map((cell) => cell.innerText.trim()));
+                .map(([, row]) => [...row.querySelectorAll(":scope > :not(.pick)")]
+                  .map((cell) => cell.innerText.trim()));
             }"""
         )
 

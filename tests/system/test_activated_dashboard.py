@@ -24,7 +24,7 @@ from dqm_db.writer import open_writer
 
 pytestmark = pytest.mark.system
 
-NO_DATABASE = {"DQM_DB_URL": "zeo://127.0.0.1:1", "DQM_DB_WAIT": "0.2"}
+NO_DATABASE = {"DQM_DB_URL": "zeo://127.0.0.1:1", "DQM_DB_WAIT": "0.2", "DQM_AUTH": "none"}
 
 
 class ByUnixSocket(http.client.HTTPConnection):
@@ -195,7 +195,7 @@ def test_a_dashboard_without_a_network_reads_a_unix_socket(tmp_path):
             pass_fds=[listener.fileno()],
             stdout=log,
             stderr=log,
-            env=os.environ | {"DQM_DB_URL": database.socket_url},
+            env=os.environ | {"DQM_DB_URL": database.socket_url, "DQM_AUTH": "none"},
         )
         stack.callback(dashboard.wait, PATIENCE)
         stack.callback(dashboard.terminate)

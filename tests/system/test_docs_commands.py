@@ -143,13 +143,19 @@ def test_the_servers_of_one_host_work_as_written(tmp_path: Path, page: str) -> N
             "DQM_ZRS_ADDRESS": f"{LOOPBACK}:{ports[5000]}",
         },
         "replica": {"DQM_ZEO_ADDRESS": f"{LOOPBACK}:{ports[8100]}", "DQM_RECONNECT_DELAY": "0.2"},
-        "serve": {"DQM_SERVE_PORT": str(ports[5006]), "DQM_NUM_PROCS": "1"},
+        "serve": {
+            "DQM_SERVE_PORT": str(ports[5006]),
+            "DQM_NUM_PROCS": "1",
+            "DQM_AUTH": "accounts",
+            "DQM_STATE_DIR": str(tmp_path / "state"),
+        },
     }
     listens = {"primary": ports[8100], "replica": ports[8101], "serve": ports[5006]}
     client = {
         **{name: value for name, value in os.environ.items() if name[:4] != "DQM_"},
         "DQM_DB_URL": f"zeo://{LOOPBACK}:{ports[8100]}",
         "DQM_LOCK_DIR": str(tmp_path / "locks"),
+        "DQM_STATE_DIR": str(tmp_path / "state"),
     }
     replica = {**client, "DQM_DB_URL": f"zeo://{LOOPBACK}:{ports[8101]}"}
     with contextlib.ExitStack() as servers:
@@ -160,12 +166,15 @@ def test_the_servers_of_one_host_work_as_written(tmp_path: Path, page: str) -> N
                 log = tmp_path / f"{name}.log"
                 server = ServerProcess(words, listens[name], log, defaults[name])
                 servers.enter_context(server)
+            elif name == "user":  # who types would be asked for a password
+                type_lines([f"{line} --password-stdin <<< 'four words of the test'"], client)
             else:
                 type_lines([line], client)
         if page == "README.md":
             assert listed(type_lines(["dqm runs --json"], client)) == {("NectarCAMQM", 8003)}
             with urllib.request.urlopen(f"http://{LOOPBACK}:{ports[5006]}", timeout=20) as answer:
-                assert answer.status == 200
+                assert answer.status == 200 and "/login?next=" in answer.url
+            assert "anna" in type_lines(["dqm user list"], client)
         else:
             type_lines([f"dqm ingest {tmp_path}/data/results"], client)
         eventually(

@@ -35,13 +35,21 @@ class Answer:
     status: int
     headers: Mapping[str, str]
     body: bytes
+    cookies: tuple[str, ...] = ()
 
 
 class Dashboard(ServerProcess):
     """`dqm serve` as one of several behind a proxy."""
 
     def __init__(
-        self, folder: Path, database_url: str, origin: str, *, prefix: str = "", processes: int = 1
+        self,
+        folder: Path,
+        database_url: str,
+        origin: str,
+        *,
+        prefix: str = "",
+        processes: int = 1,
+        **variables: str,
     ) -> None:
         port = free_port()
         command = ["dqm", "serve", "--port", str(port), "--num-procs", str(processes)]
@@ -51,6 +59,7 @@ class Dashboard(ServerProcess):
             "DQM_ALLOWED_ORIGINS": origin,
             "DQM_SERVE_PREFIX": prefix,
             "BOKEH_SECRET_KEY": SECRET,
+            **variables,
         }
         log = folder / f"dashboard-{port}.log"
         super().__init__([*command, "--use-xheaders", "-v"], port, log, environment)
@@ -193,7 +202,8 @@ def _asked(
         connection.request(method, path, body, named)
         answer = connection.getresponse()
         found = {name.lower(): value for name, value in answer.getheaders()}
-        return Answer(answer.status, found, answer.read())
+        cookies = tuple(answer.headers.get_all("Set-Cookie", ()))
+        return Answer(answer.status, found, answer.read(), cookies)
     finally:
         connection.close()
 

@@ -1,0 +1,281 @@
+"""All that `dqm_app.login` asks of the accounts, each in one transaction.
+
+Everything here waits for a database: call it in a thread. `Accounts` may be shared by threads; make
+it after the fork.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from dqm_app.accounts import audit, passwords, sessions, throttle, tokens, users
+from dqm_app.accounts.audit import Entry, Event
+from dqm_app.accounts.opening import open_accounts, translated
+from dqm_app.accounts.sessions import BrowserSession, Lifetime
+from dqm_app.accounts.settings import AccountSettings
+from dqm_app.accounts.tables import TEXT_LENGTH
+from dqm_app.accounts.throttle import Counter
+from dqm_app.accounts.tokens import Scope, Token
+from dqm_app.accounts.users import User
+
+HASHING_AT_ONCE = 2
+"""Passwords that one process checks at the same time; each takes 64 MB and a processor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Who asks: the address, what the browser calls itself, and what its device cookie names it."""
+
+    address: str
+    browser: str = ""
+    device: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The password was right: the secret for the cookie, and until when it lasts (Unix seconds)."""
+
+    user: User
+    secret: str
+    ends: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Name or password are wrong, or the user is disabled: nobody is told which.
+
+    `wait` is 0 when the password was looked at, else the seconds until another one will be.
+    """
+
+    wait: float = 0.0
+
+
+class Accounts:
+    """The accounts of a dashboard.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        Of tables that `dqm_app.accounts.opening.upgrade` has brought up to date.
+    settings : AccountSettings
+    """
+
+    def __init__(self, engine: Engine, settings: AccountSettings) -> None:
+        self.lifetime = Lifetime(settings.session_hours * 3600, settings.session_idle_hours * 3600)
+        self._engine = engine
+        self._reader = engine.execution_options(dqm_read_only=True)
+        self._audit_days = settings.audit_days
+        self._hashing = threading.BoundedSemaphore(HASHING_AT_ONCE)
+
+    @classmethod
+    def open(cls, settings: AccountSettings) -> Self:
+        """Those of the settings; raises as `open_accounts`."""
+        return cls(open_accounts(settings.url), settings)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._engine.dispose()
+
+    # ---- browsers ------------------------------------------------------------------------------
+
+    def login(self, name: str, password: str, client: Client) -> Welcome | Refused:
+        """Check a password and begin a session."""
+        counters = self._counters(name, client)
+        with self._writing() as session:
+            wait = throttle.admit(session, counters)
+            if wait > 0:
+                return Refused(wait)
+            row = users.stored(session, name)
+            stored = None if row is None else row.password
+        with self._hashing:  # outside of the transaction: it takes long
+            right = passwords.is_right(stored, password)
+        with self._writing() as session:
+            row = users.stored(session, name)
+            # it may have been changed meanwhile
+            if not right or row is None or row.password != stored or row.disabled:
+                reason = "disabled" if right and row is not None and row.disabled else ""
+                audit.note(session, Event.LOGIN_FAILED, name, client.address, reason)
+                return Refused()
+            throttle.forgive(session, counters)
+            if passwords.is_outdated(row.password):
+                row.password = passwords.hashed_again(password)
+            secret, ends = sessions.begin(
+                session, row.id, self.lifetime, client.address, client.browser
+            )
+            audit.note(session, Event.LOGIN, row.name, client.address, client.browser[:TEXT_LENGTH])
+            audit.forget(session, self._audit_days)
+            return Welcome(User.of(row), secret, ends)
+
+    def owner(self, secret: str) -> tuple[User, float] | None:
+        """Who has logged in with *secret*, and until when (Unix seconds); None: nobody any more."""
+        with self._reading() as session:
+            return sessions.owner(session, secret, self.lifetime)
+
+    def touch(self, secret: str) -> None:
+        """The session was used."""
+        with self._writing() as session:
+            sessions.touch(session, secret)
+
+    def logout(self, secret: str, user: User, client: Client) -> None:
+        """End this session."""
+        with self._writing() as session:
+            sessions.end(session, secret)
+            audit.note(session, Event.LOGOUT, user.name, client.address)
+
+    def logout_everywhere(self, user: User, client: Client) -> int:
+        """End all sessions of a user; how many there were."""
+        with self._writing() as session:
+            ended = sessions.end_all(session, user.id)
+            audit.note(
+                session, Event.LOGOUT_EVERYWHERE, user.name, client.address, f"{ended} sessions"
+            )
+            return ended
+
+    def end_session(self, user: User, number: str, client: Client) -> bool:
+        """End one of the sessions of a user; whether there was one."""
+        with self._writing() as session:
+            ended = sessions.end_numbered(session, user.id, number)
+            if ended:
+                audit.note(session, Event.SESSION_ENDED, user.name, client.address, number)
+            return ended
+
+    def sessions_of(self, user: User) -> list[BrowserSession]:
+        """Where a user has logged in."""
+        with self._reading() as session:
+            return sessions.of_user(session, user.id, self.lifetime)
+
+    def change_password(self, user: User, old: str, new: str, client: Client) -> Refused | None:
+        """Give a user another password, and log all browsers out; None when that was done.
+
+        Guessing the old one is as slow as at the login.
+
+        Raises
+        ------
+        WeakPassword
+        """
+        counters = self._counters(user.name, client)
+        with self._writing() as session:
+            wait = throttle.admit(session, counters)
+            if wait > 0:
+                return Refused(wait)
+            row = users.stored(session, user.name)
+            stored = None if row is None else row.password
+        with self._hashing:
+            if not passwords.is_right(stored, old):
+                with self._writing() as session:
+                    reason = "the old password, to change it"
+                    audit.note(session, Event.LOGIN_FAILED, user.name, client.address, reason)
+                return Refused()
+            with self._writing() as session:
+                users.set_password(session, user.name, new)
+                throttle.forgive(session, counters)
+                audit.note(session, Event.PASSWORD_CHANGED, user.name, client.address)
+        return None
+
+    # ---- programs ------------------------------------------------------------------------------
+
+    def bearer(self, text: str) -> tuple[User, Token] | None:
+        """Whose token *text* is, with the scopes that its user still may have; None: nobody's."""
+        with self._reading() as session:
+            return tokens.bearer(session, text)
+
+    def token_used(self, token: Token) -> None:
+        """The token was used."""
+        with self._writing() as session:
+            tokens.touch(session, token.id)
+
+    def create_token(
+        self, user: User, label: str, scopes: Iterable[Scope], days: float, client: Client
+    ) -> tuple[str, Token]:
+        """Make a token; raises `ValueError` as `tokens.create`."""
+        with self._writing() as session:
+            text, token = tokens.create(session, user, label, scopes, days)
+            detail = f"{token.id} {token.label}: {' '.join(sorted(token.scopes))}"
+            audit.note(session, Event.TOKEN_CREATED, user.name, client.address, detail)
+            return text, token
+
+    def revoke_token(self, user: User, token_id: str, client: Client) -> bool:
+        """End a token of a user; whether there was one."""
+        with self._writing() as session:
+            revoked = tokens.revoke(session, user.id, token_id)
+            if revoked:
+                audit.note(session, Event.TOKEN_REVOKED, user.name, client.address, token_id)
+            return revoked
+
+    def tokens_of(self, user: User) -> list[Token]:
+        """Tokens of a user."""
+        with self._writing() as session:
+            return tokens.of_user(session, user.id)
+
+    # ---- the audit log -------------------------------------------------------------------------
+
+    def note(self, event: Event, user: User, client: Client, detail: str = "") -> None:
+        """Remember what a user did."""
+        with self._writing() as session:
+            audit.note(session, event, user.name, client.address, detail)
+
+    def entries(self, *, name: str | None = None, most: int = 200) -> list[Entry]:
+        """What was done, the newest first."""
+        with self._reading() as session:
+            return audit.read(session, name=name, most=most)
+
+    # ---- transactions --------------------------------------------------------------------------
+
+    @staticmethod
+    def _counters(name: str, client: Client) -> tuple[Counter, ...]:
+        if client.device is not None:
+            return (Counter.of_browser(name, client.device),)
+        return Counter.of_name(name), Counter.of_address(client.address)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Session]:
+        with translated(self._engine), Session(self._engine) as session, session.begin():
+            yield session
+
+    @contextmanager
+    def _reading(self) -> Iterator[Session]:
+        with translated(self._engine), Session(self._reader) as session:
+            yield session
+
+
+class KnownOwners:
+    """Remembers for a moment whose a session or token is: a page asks for many things at once.
+
+    What is ended is therefore ended everywhere after `SECONDS`; at once in the process that ended
+    it, by `forget`.
+    """
+
+    SECONDS = 2.0
+    MOST = 2000
+
+    def __init__(self, seconds: float = SECONDS) -> None:
+        self._seconds = seconds
+        self._known: dict[str, tuple[float, Any]] = {}
+
+    def get(self, key: str) -> Any:
+        """What was put there less than so many seconds ago; None otherwise."""
+        found = self._known.get(key)
+        if found is None or time.monotonic() - found[0] > self._seconds:
+            return None
+        return found[1]
+
+    def put(self, key: str, value: Any) -> None:
+        """Remember *value*."""
+        if len(self._known) >= self.MOST:
+            self._known.clear()
+        self._known[key] = (time.monotonic(), value)
+
+    def forget(self, key: str | None = None) -> None:
+        """Forget one, or all."""
+        if key is None:
+            self._known.clear()
+        else:
+            self._known.pop(key, None)

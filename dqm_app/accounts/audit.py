@@ -1,0 +1,89 @@
+"""Remembers who did what, from where: logins, tokens, downloads, changes of users."""
+
+from __future__ import annotations
+
+import enum
+import time
+from dataclasses import dataclass
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from dqm_app.accounts.tables import NAME_LENGTH, TEXT_LENGTH, AuditRow
+
+
+@enum.unique
+class Event(enum.StrEnum):
+    """What was done."""
+
+    LOGIN = "login"
+    LOGIN_FAILED = "login failed"
+    LOGOUT = "logout"
+    LOGOUT_EVERYWHERE = "logout everywhere"
+    SESSION_ENDED = "session ended"
+    PASSWORD_CHANGED = "password changed"  # noqa: S105
+    TOKEN_CREATED = "token created"  # noqa: S105
+    TOKEN_REVOKED = "token revoked"  # noqa: S105
+    DOWNLOAD = "download"
+    BASKET = "basket"
+    USER_ADDED = "user added"
+    USER_ROLE = "role changed"
+    USER_DISABLED = "user disabled"
+    USER_ENABLED = "user enabled"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that was done.
+
+    Attributes
+    ----------
+    at : float
+        Unix seconds.
+    event : str
+    name : str
+        The user, or what was typed as a name.
+    address : str
+        Of the browser or program; empty for commands on the host itself.
+    detail : str
+    """
+
+    at: float
+    event: str
+    name: str
+    address: str
+    detail: str
+
+
+def note(session: Session, event: Event, name: str, address: str = "", detail: str = "") -> None:
+    """Add an entry; what is too long is cut, and what is not printable replaced."""
+    session.add(
+        AuditRow(
+            at=time.time(),
+            event=event.value,
+            name=printable(name)[:NAME_LENGTH],
+            address=printable(address)[:64],
+            detail=printable(detail)[:TEXT_LENGTH],
+        )
+    )
+
+
+def read(
+    session: Session, *, name: str | None = None, after: float = 0.0, most: int = 200
+) -> list[Entry]:
+    """The newest entries first, of one user if *name* is given."""
+    query = select(AuditRow).where(AuditRow.at > after)
+    if name is not None:
+        query = query.where(AuditRow.name == name)
+    rows = session.scalars(query.order_by(AuditRow.at.desc(), AuditRow.id.desc()).limit(most))
+    return [Entry(row.at, row.event, row.name, row.address, row.detail) for row in rows]
+
+
+def forget(session: Session, days: float) -> None:
+    """Remove what is older than so many days."""
+    session.execute(delete(AuditRow).where(AuditRow.at < time.time() - days * 86_400))
+
+
+def printable(text: str) -> str:
+    """A line of a log must stay one line, whatever somebody types as his name."""
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

@@ -1,0 +1,162 @@
+"""``dqm user …``: who may use the dashboard."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+import click
+from sqlalchemy.orm import Session
+
+from dqm_app.accounts import audit, tokens, users
+from dqm_app.accounts.audit import Event
+from dqm_app.accounts.errors import UserNotFound
+from dqm_app.accounts.opening import open_accounts, translated, upgrade
+from dqm_app.accounts.roles import Role
+from dqm_app.accounts.settings import AccountSettings
+from dqm_app.accounts.tokens import LONGEST_DAYS, Scope
+from dqm_app.accounts.users import User
+from dqm_db.settings import load
+
+ROLE = click.Choice([role.word for role in Role])
+PASSWORD_FROM_STDIN = click.option(
+    "--password-stdin", is_flag=True, help="Read the password from the standard input, one line."
+)
+
+
+@contextmanager
+def _writing() -> Iterator[Session]:
+    engine = open_accounts(load(AccountSettings).url)
+    try:
+        upgrade(engine)
+        with translated(engine), Session(engine) as session, session.begin():
+            yield session
+    finally:
+        engine.dispose()
+
+
+def _password(from_stdin: bool) -> str:
+    if from_stdin:
+        line = sys.stdin.readline()
+        return line.rstrip("\r\n")
+    return click.prompt("Password", hide_input=True, confirmation_prompt=True)
+
+
+@click.group()
+def user() -> None:
+    """Say who may use the dashboard.
+
+    A viewer sees all pages and reads the API, an expert also takes files away, an admin also sees
+    what was done under which name. What is changed holds within seconds on all hosts of the
+    dashboard.
+    """
+
+
+@user.command()
+@click.argument("name")
+@click.option("--role", type=ROLE, default=Role.VIEWER.word, show_default=True, help="May do what.")
+@PASSWORD_FROM_STDIN
+def add(name: str, role: str, password_stdin: bool) -> None:
+    """Let NAME log in; the password is asked for."""
+    password = _password(password_stdin)
+    with _writing() as session:
+        added = users.add(session, name, password, Role.of(role))
+        audit.note(session, Event.USER_ADDED, added.name, detail=role)
+    click.echo(f"{added.name} may log in as {role}")
+
+
+@user.command("list")
+def list_() -> None:
+    """List all users."""
+    with _writing() as session:
+        found = users.everybody(session)
+    for one in found:
+        created = datetime.fromtimestamp(one.created, UTC).date()
+        state = "disabled" if one.disabled else ""
+        click.echo(f"{one.name:<24} {one.role.word:<8} {created} {state}".rstrip())
+    if not found:
+        click.echo("dqm: nobody may log in yet: `dqm user add NAME --role admin`", err=True)
+
+
+@user.command()
+@click.argument("name")
+@PASSWORD_FROM_STDIN
+def passwd(name: str, password_stdin: bool) -> None:
+    """Give NAME another password, and log all browsers of NAME out."""
+    password = _password(password_stdin)
+    with _writing() as session:
+        changed = users.set_password(session, name, password)
+        audit.note(session, Event.PASSWORD_CHANGED, changed.name, detail="by dqm user")
+    click.echo(f"{changed.name} has another password, and is logged out everywhere")
+
+
+@user.command()
+@click.argument("name")
+@click.argument("role", type=ROLE)
+def role(name: str, role: str) -> None:
+    """Let NAME do more, or less."""
+    with _writing() as session:
+        changed = users.set_role(session, name, Role.of(role))
+        audit.note(session, Event.USER_ROLE, changed.name, detail=role)
+    click.echo(f"{changed.name} is {role} now")
+
+
+@user.command()
+@click.argument("name")
+@click.option("--undo", is_flag=True, help="Let NAME in again, with the old password.")
+def disable(name: str, undo: bool) -> None:
+    """Log NAME out everywhere, end all tokens of NAME, and let NAME not in again."""
+    with _writing() as session:
+        changed = users.enable(session, name) if undo else users.disable(session, name)
+        event = Event.USER_ENABLED if undo else Event.USER_DISABLED
+        audit.note(session, event, changed.name)
+    click.echo(f"{changed.name} may {'' if undo else 'not '}log in")
+
+
+@user.command()
+@click.argument("name")
+@click.option("--label", required=True, help="What it is for, e.g. the name of a notebook.")
+@click.option(
+    "--scope",
+    "scopes",
+    type=click.Choice([scope.value for scope in Scope]),
+    multiple=True,
+    default=[Scope.READ.value],
+    show_default=True,
+    help="What it may be used for; may be repeated.",
+)
+@click.option(
+    "--days",
+    type=click.FloatRange(0, LONGEST_DAYS, min_open=True),
+    default=90.0,
+    show_default=True,
+    help="How long it lasts.",
+)
+def token(name: str, label: str, scopes: tuple[str, ...], days: float) -> None:
+    """Make a token with which a program acts as NAME; it is printed once."""
+    with _writing() as session:
+        row = users.stored(session, name)
+        if row is None:
+            raise UserNotFound(f"there is no user {name!r}; `dqm user list` shows all")
+        try:
+            text, made = tokens.create(session, User.of(row), label, map(Scope, scopes), days)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+        detail = f"{made.id} {made.label}: {' '.join(sorted(made.scopes))}"
+        audit.note(session, Event.TOKEN_CREATED, row.name, detail=detail)
+    click.echo(text)
+
+
+@user.command()
+@click.argument("name", required=False)
+@click.option("-n", "most", type=click.IntRange(1, 10_000), default=50, show_default=True)
+def log(name: str | None, most: int) -> None:
+    """Print what was done, by NAME or by everybody, the newest last."""
+    with _writing() as session:
+        entries = audit.read(session, name=name, most=most)
+    for entry in reversed(entries):
+        at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
+        words = (at, entry.name, entry.event, entry.address, entry.detail)
+        click.echo("  ".join(word for word in words if word))

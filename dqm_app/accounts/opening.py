@@ -1,0 +1,146 @@
+"""Opens the database of accounts and brings its tables up to date."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util.exc import CommandError
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+
+from dqm_app.accounts.errors import AccountsUnavailable, NewerAccounts
+from dqm_app.accounts.tables import Table
+from dqm_db.errors import ConfigurationError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+BUSY_SECONDS = 10.0
+"""How long a command waits for another one that writes to the same SQLite file."""
+_LOCK_NUMBER = 0x4E44514D  # of PostgreSQL's advisory locks; any number that nobody else takes
+
+
+def open_accounts(url: str) -> Engine:
+    """An engine for *url*; the file of an SQLite database, and its folder, are made for the owner.
+
+    Raises
+    ------
+    ConfigurationError
+        *url* cannot be understood, or its driver is not installed.
+    AccountsUnavailable
+        The folder cannot be made.
+    """
+    try:
+        parsed = make_url(url)
+        # in SQLite's driver the wait for a lock is a limit of its own
+        wait = {"timeout": BUSY_SECONDS} if parsed.get_backend_name() == "sqlite" else {}
+        engine = create_engine(parsed, connect_args=wait, pool_pre_ping=True, hide_parameters=True)
+    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        raise ConfigurationError(
+            f"DQM_ACCOUNTS_URL cannot be used ({_one_line(error)}): write it as SQLAlchemy does, "
+            "e.g. sqlite:////var/lib/nectarcam-dqm/accounts.sqlite"
+        ) from error
+    if engine.dialect.name == "sqlite":
+        _prepare_file(parsed.database)
+        event.listen(engine, "connect", _set_up_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def upgrade(engine: Engine) -> None:
+    """Make the tables, or bring those of an older release up to date; several may call at once.
+
+    Raises
+    ------
+    NewerAccounts
+        The tables are those of a newer release.
+    AccountsUnavailable
+        The database cannot be opened or written.
+    """
+    script = ScriptDirectory.from_config(_configuration())
+    with translated(engine), engine.connect() as connection, connection.begin():
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_NUMBER})")
+        _require_known(script, MigrationContext.configure(connection).get_current_heads())
+
+        def steps(revision: Any, _context: MigrationContext) -> Any:
+            return script._upgrade_revs("head", revision)
+
+        with EnvironmentContext(
+            _configuration(), script, fn=steps, destination_rev="head"
+        ) as environment:
+            environment.configure(
+                connection=connection,
+                target_metadata=Table.metadata,
+                transactional_ddl=False,  # the transaction is the one around
+                render_as_batch=True,
+            )
+            environment.run_migrations()
+
+
+@contextlib.contextmanager
+def translated(engine: Engine) -> Iterator[None]:
+    """Raise `AccountsUnavailable` for whatever the database raises; it names no password."""
+    try:
+        yield
+    except SQLAlchemyError as error:
+        raise AccountsUnavailable(
+            f"the database of accounts, {engine.url.render_as_string(hide_password=True)}, cannot "
+            f"be used ({_one_line(error)}): check DQM_ACCOUNTS_URL, the server, or the disk"
+        ) from error
+
+
+def _configuration() -> Config:
+    configuration = Config()
+    configuration.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    return configuration
+
+
+def _require_known(script: ScriptDirectory, heads: tuple[str, ...]) -> None:
+    for head in heads:
+        try:
+            script.get_revision(head)
+        except CommandError as error:
+            raise NewerAccounts(
+                f"the database of accounts has tables of a newer release ({head}): run that "
+                "release, or restore the accounts from before"
+            ) from error
+
+
+def _prepare_file(database: str | None) -> None:
+    if not database or database == ":memory:":
+        return
+    path = Path(database)
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise AccountsUnavailable(
+            f"{path} cannot be made ({error.strerror}): set DQM_ACCOUNTS_URL, or DQM_STATE_DIR"
+        ) from error
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    # The driver begins transactions late, and not at all around changes of tables.
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA journal_mode=WAL")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    # one that turns from reading to writing would fail at once when another one writes
+    mode = "" if connection.get_execution_options().get("dqm_read_only") else " IMMEDIATE"
+    connection.exec_driver_sql(f"BEGIN{mode}")
+
+
+def _one_line(error: BaseException) -> str:
+    cause = getattr(error, "orig", None) or error
+    return " ".join(str(cause).split()) or type(cause).__name__

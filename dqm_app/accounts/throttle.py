@@ -1,0 +1,143 @@
+"""Makes guessing passwords slow, without letting anybody lock somebody else out for good.
+
+Each attempt counts against the name, and against the address it comes from. After some failures the
+next attempt must wait, twice as long each time. A browser in which that user has logged in before
+(it keeps a signed cookie) has a counter of its own instead of both, so that who guesses from
+elsewhere, or from the same network, does not lock out a shifter at his own desk (OWASP, "Slow down
+online guessing attacks with device cookies").
+
+An attempt is counted before the password is looked at, and forgotten when that was right: attempts
+at the same moment are as many as attempts one after the other.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import delete
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from dqm_app.accounts.tables import AttemptRow
+from dqm_app.accounts.users import folded
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How often something may fail.
+
+    Attributes
+    ----------
+    free : int
+        Failures after which the next attempt need not wait.
+    longest : float
+        The longest wait, seconds.
+    """
+
+    free: int
+    longest: float
+
+    def wait(self, failures: int) -> float:
+        """Seconds that must pass after so many *failures*."""
+        if failures < self.free:
+            return 0.0
+        return min(2.0 ** min(failures - self.free, 32), self.longest)
+
+
+OF_NAME = Limit(5, 900.0)
+OF_BROWSER = Limit(10, 900.0)
+OF_ADDRESS = Limit(30, 300.0)
+"""More than of a name: a whole control room can have one address."""
+FORGET_SECONDS = 86_400.0
+"""After so long without another failure a counter begins again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """What an attempt counts against."""
+
+    key: str
+    limit: Limit
+
+    @classmethod
+    def of_name(cls, name: str) -> Counter:
+        """Of a user, or of a name that is none: nobody can tell them apart."""
+        return cls("name:" + hashlib.sha256(folded(name).encode()).hexdigest(), OF_NAME)
+
+    @classmethod
+    def of_browser(cls, name: str, device: str) -> Counter:
+        """Of a browser in which the user has logged in before."""
+        digest = hashlib.sha256(f"{folded(name)}\0{device}".encode()).hexdigest()
+        return cls("browser:" + digest, OF_BROWSER)
+
+    @classmethod
+    def of_address(cls, address: str) -> Counter:
+        """Of a host; of its network for IPv6, where everybody has 2⁶⁴ addresses."""
+        return cls("address:" + network_of(address), OF_ADDRESS)
+
+
+def network_of(address: str) -> str:
+    """What is taken for one host: an IPv4 address, an IPv6 network of 64 bits, or other text."""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:100]
+    if found.version == 4:
+        return str(found)
+    mapped = found.ipv4_mapped
+    return str(mapped if mapped is not None else ipaddress.ip_network((found, 64), strict=False))
+
+
+def admit(session: Session, counters: Sequence[Counter]) -> float:
+    """Count an attempt; 0 when it may be made, else the seconds until another one may.
+
+    One that may not be made does not count, so that impatience alone makes nobody wait longer.
+    """
+    now = time.time()
+    rows = [session.get(AttemptRow, counter.key, with_for_update=True) for counter in counters]
+    waits = [
+        row.last + counter.limit.wait(row.failures) - now
+        for counter, row in zip(counters, rows, strict=True)
+        if row is not None and now - row.last < FORGET_SECONDS
+    ]
+    longest = max(waits, default=0.0)
+    if longest > 0:
+        return longest
+    for counter, row in zip(counters, rows, strict=True):
+        if row is None:
+            row = _first(session, counter.key, now)
+        row.failures = 1 if now - row.last >= FORGET_SECONDS else row.failures + 1
+        row.last = now
+    session.execute(delete(AttemptRow).where(AttemptRow.last < now - FORGET_SECONDS))
+    return 0.0
+
+
+def _first(session: Session, key: str, now: float) -> AttemptRow:
+    """A new counter, or the one that somebody else made at the same moment."""
+    try:
+        with session.begin_nested():
+            row = AttemptRow(key=key, failures=0, last=now)
+            session.add(row)
+            session.flush()
+            return row
+    except IntegrityError:
+        return session.get_one(AttemptRow, key, with_for_update=True)
+
+
+def forgive(session: Session, counters: Sequence[Counter]) -> None:
+    """The attempt was none of guessing: forget it, and what the name or browser had failed before.
+
+    An address keeps its earlier failures: who owns one account could begin again with it each time.
+    """
+    for counter in counters:
+        row = session.get(AttemptRow, counter.key, with_for_update=True)
+        if row is None:
+            continue
+        if counter.limit is OF_ADDRESS:
+            row.failures = max(0, row.failures - 1)
+        else:
+            session.delete(row)

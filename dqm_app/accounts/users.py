@@ -1,0 +1,187 @@
+"""The people who may log in."""
+
+from __future__ import annotations
+
+import time
+import unicodedata
+from dataclasses import dataclass
+
+from sqlalchemy import delete, func, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from dqm_app.accounts import passwords
+from dqm_app.accounts.errors import BadName, LastAdmin, UserExists, UserNotFound
+from dqm_app.accounts.roles import Role
+from dqm_app.accounts.tables import FOLDED_LENGTH, NAME_LENGTH, SessionRow, TokenRow, UserRow
+
+_SIGNS = frozenset("._-@+")
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """Somebody who may log in.
+
+    Attributes
+    ----------
+    id : int
+    name : str
+    role : Role
+    disabled : bool
+        May not log in for the time being.
+    created, changed : float
+        Unix seconds: when the user was made, and when the password was set last.
+    """
+
+    id: int
+    name: str
+    role: Role
+    disabled: bool
+    created: float
+    changed: float
+
+    @classmethod
+    def of(cls, row: UserRow) -> User:
+        """As a plain value, which may be kept after the transaction."""
+        return cls(row.id, row.name, Role.of(row.role), row.disabled, row.created, row.changed)
+
+
+def folded(name: str) -> str:
+    """What two names share that are taken for the same."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()
+
+
+def add(session: Session, name: str, password: str, role: Role) -> User:
+    """Store a new user.
+
+    Raises
+    ------
+    BadName, WeakPassword
+    UserExists
+        Also when the names differ in capitals only.
+    """
+    name = _checked(name)
+    stored = passwords.hashed(password, name)
+    now = time.time()
+    row = UserRow(
+        key=folded(name),
+        name=name,
+        password=stored,
+        role=role.word,
+        disabled=False,
+        created=now,
+        changed=now,
+    )
+    session.add(row)
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise UserExists(
+            f"there is a user {name!r} already: `dqm user passwd` and `dqm user role` change it"
+        ) from error
+    return User.of(row)
+
+
+def everybody(session: Session) -> list[User]:
+    """All users, by name."""
+    return [User.of(row) for row in session.scalars(select(UserRow).order_by(UserRow.key))]
+
+
+def stored(session: Session, name: str) -> UserRow | None:
+    """The row of the user *name*, if there is one."""
+    if not name.isprintable():  # some databases take no such text
+        return None
+    return session.scalar(select(UserRow).where(UserRow.key == folded(name)))
+
+
+def set_password(session: Session, name: str, password: str) -> User:
+    """Give the user another password; whoever has logged in with the old one is logged out.
+
+    Raises
+    ------
+    UserNotFound, WeakPassword
+    """
+    row = _row(session, name)
+    row.password = passwords.hashed(password, row.name)
+    row.changed = time.time()
+    _end_sessions(session, row)
+    return User.of(row)
+
+
+def set_role(session: Session, name: str, role: Role) -> User:
+    """Let the user do more, or less, from the next request on.
+
+    Raises
+    ------
+    UserNotFound
+    LastAdmin
+        Nobody else is an admin.
+    """
+    row = _row(session, name)
+    if role < Role.ADMIN:
+        _require_other_admin(session, row)
+    row.role = role.word
+    return User.of(row)
+
+
+def disable(session: Session, name: str) -> User:
+    """Log the user out everywhere, end all tokens, and let him not in again.
+
+    Raises
+    ------
+    UserNotFound
+    LastAdmin
+        Nobody else is an admin.
+    """
+    row = _row(session, name)
+    _require_other_admin(session, row)
+    row.disabled = True
+    _end_sessions(session, row)
+    session.execute(delete(TokenRow).where(TokenRow.user_id == row.id))
+    return User.of(row)
+
+
+def enable(session: Session, name: str) -> User:
+    """Let the user in again, with the password that he had; raises `UserNotFound`."""
+    row = _row(session, name)
+    row.disabled = False
+    return User.of(row)
+
+
+def _checked(name: str) -> str:
+    name = unicodedata.normalize("NFC", name).strip()
+    # a few letters stand for up to 18
+    if not 1 <= len(name) <= NAME_LENGTH or len(folded(name)) > FOLDED_LENGTH:
+        raise BadName(f"a name has 1 to {NAME_LENGTH} characters, not {len(name)}")
+    strange = sorted({sign for sign in name if not (sign.isalnum() or sign in _SIGNS)})
+    if strange:
+        raise BadName(
+            f"the name {name!r} has {''.join(strange)!r}: take letters, digits and any of "
+            f"{' '.join(sorted(_SIGNS))}"
+        )
+    return name
+
+
+def _row(session: Session, name: str) -> UserRow:
+    row = stored(session, name)
+    if row is None:
+        raise UserNotFound(f"there is no user {name!r}; `dqm user list` shows all")
+    return row
+
+
+def _require_other_admin(session: Session, row: UserRow) -> None:
+    if row.role != Role.ADMIN.word or row.disabled:
+        return
+    others = session.scalar(
+        select(func.count())
+        .select_from(UserRow)
+        .where(UserRow.role == Role.ADMIN.word, UserRow.disabled.is_(False), UserRow.id != row.id)
+    )
+    if not others:
+        raise LastAdmin(
+            f"{row.name!r} is the only admin: make another one first (`dqm user role NAME admin`)"
+        )
+
+
+def _end_sessions(session: Session, row: UserRow) -> None:
+    session.execute(delete(SessionRow).where(SessionRow.user_id == row.id))

@@ -1,0 +1,194 @@
+"""A table as JSON, CSV, FITS or VOTable.
+
+JSON has one list per column, ``null`` for what is not known. CSV (RFC 4180) begins with comments
+that say what the table is. FITS and VOTable are written by astropy, which takes half a second to
+import: only for those who ask for them.
+"""
+
+from __future__ import annotations
+
+import csv
+import enum
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dqm_app.api.tables import Column, Table
+
+
+@enum.unique
+class Format(enum.StrEnum):
+    """What a table can be given out as."""
+
+    JSON = "json"
+    CSV = "csv"
+    FITS = "fits"
+    VOTABLE = "votable"
+
+    @property
+    def media(self) -> str:
+        """Its media type."""
+        return _MEDIA[self]
+
+    @property
+    def suffix(self) -> str:
+        """That of a file."""
+        return "vot" if self is Format.VOTABLE else self.value
+
+    @classmethod
+    def accepted(cls, accept: str) -> Format | None:
+        """The first one that an ``Accept`` header names; JSON when it takes anything; None: none.
+
+        Weights are not looked at: programs name one.
+        """
+        for part in accept.split(",") or [""]:
+            media = part.partition(";")[0].strip().lower()
+            if media in ("", "*/*", "application/*"):
+                return cls.JSON
+            for known in cls:
+                if media == known.media.partition(";")[0]:
+                    return known
+        return None
+
+
+_MEDIA: Mapping[Format, str] = {
+    Format.JSON: "application/json",
+    Format.CSV: "text/csv; charset=utf-8",
+    Format.FITS: "application/fits",
+    Format.VOTABLE: "application/x-votable+xml",
+}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def encode(table: Table, form: Format) -> bytes:
+    """*table* in the given form."""
+    if form is Format.JSON:
+        return dump(document(table))
+    if form is Format.CSV:
+        return _csv(table)
+    return _by_astropy(table, form)
+
+
+def dump(value: object) -> bytes:
+    """*value*, in which there is no NaN, as JSON."""
+    return json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def document(table: Table) -> dict[str, Any]:
+    """*table* as plain values for JSON."""
+    return {
+        "meta": dict(table.meta),
+        "columns": [
+            {
+                "name": column.name,
+                "unit": column.unit,
+                "description": column.description,
+                "dtype": _dtype(column),
+            }
+            for column in table.columns
+        ],
+        "rows": len(table),
+        "data": {column.name: plain(column.values, column.missing) for column in table.columns},
+    }
+
+
+def plain(values: NDArray, missing: int | None = None) -> list[Any]:
+    """The values of an array as lists, None for what is not known or not finite."""
+    if values.dtype.kind == "f":
+        finite = np.isfinite(values)
+        if not finite.all():
+            return _with_nothing(_exact(values), ~finite)
+        return _exact(values).tolist()
+    if missing is not None and (values == missing).any():
+        return _with_nothing(values.astype(object), values == missing)
+    return values.tolist()
+
+
+def _with_nothing(values: NDArray, where: NDArray[np.bool_]) -> list[Any]:
+    values[where] = None
+    return values.tolist()
+
+
+def _exact(values: NDArray) -> NDArray:
+    """Single precision as the shortest numbers that mean the same: 0.1, not 0.10000000149."""
+    if values.dtype.itemsize >= 8:
+        return values.astype(object)
+    return np.array([float(str(value)) for value in values.ravel()], object).reshape(values.shape)
+
+
+def _dtype(column: Column) -> str:
+    return "str" if column.values.dtype.kind == "U" else column.values.dtype.name
+
+
+def _csv(table: Table) -> bytes:
+    text = io.StringIO()
+    for key, value in table.meta.items():
+        if value is not None:
+            text.write(f"# {key}: {_one_line(value)}\r\n")
+    writer = csv.writer(text)
+    flat = [part for column in table.columns for part in _flat(column)]
+    writer.writerow([f"{name} [{unit}]" if unit else name for name, unit, _ in flat])
+    for row in zip(*(values for _, _, values in flat), strict=True):
+        writer.writerow(["" if value is None else _safe(value) for value in row])
+    return text.getvalue().encode()
+
+
+def _flat(column: Column) -> list[tuple[str, str, list[Any]]]:
+    """A column with several values per row as several columns: ``name[3]``."""
+    values = column.values
+    if values.ndim == 1:
+        return [(column.name, column.unit, plain(values, column.missing))]
+    wide = values.reshape(len(values), -1)
+    return [
+        (f"{column.name}[{at}]", column.unit, plain(wide[:, at], column.missing))
+        for at in range(wide.shape[1])
+    ]
+
+
+def _safe(value: Any) -> Any:
+    """A text that a spreadsheet would take for a formula stands behind an apostrophe."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def _one_line(value: Any) -> str:
+    return " ".join(str(value).split()).replace('"', "'")
+
+
+def _by_astropy(table: Table, form: Format) -> bytes:
+    from astropy.table import MaskedColumn
+    from astropy.table import Table as AstropyTable
+
+    made = AstropyTable(
+        [
+            MaskedColumn(
+                column.values,
+                name=column.name,
+                unit=column.unit or None,
+                description=column.description or None,
+                mask=None if column.missing is None else column.values == column.missing,
+            )
+            for column in table.columns
+        ]
+    )
+    written = io.BytesIO()
+    if form is Format.VOTABLE:
+        made.meta["description"] = "; ".join(
+            f"{key}: {_one_line(value)}" for key, value in table.meta.items() if value is not None
+        )
+        made.write(written, format="votable", table_id=None)
+        return written.getvalue()
+    # FITS has keywords of eight letters; longer ones would warn
+    made.meta["COMMENT"] = [
+        f"{key}: {_one_line(value)}".encode("ascii", "replace").decode()
+        for key, value in table.meta.items()
+        if value is not None
+    ]
+    for name in made.colnames:
+        if made[name].dtype.kind == "U":
+            made[name] = np.char.encode(made[name].filled(""), "ascii", "replace")
+    made.write(written, format="fits")
+    return written.getvalue()

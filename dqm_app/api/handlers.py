@@ -1,0 +1,280 @@
+"""One class per address of the programming interface."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any, ClassVar, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from tornado.web import HTTPError
+
+from dqm_app.accounts.tokens import Scope
+from dqm_app.api import reading
+from dqm_app.api.answers import Problem
+from dqm_app.api.encoding import Format, dump, encode
+from dqm_app.api.openapi import document
+from dqm_app.api.questions import (
+    HistoryQuestion,
+    Question,
+    RunsQuestion,
+    TableQuestion,
+    TrendQuestion,
+)
+from dqm_app.api.resources import BASE, RESOURCES
+from dqm_app.api.tables import Table
+from dqm_app.catalogues import CameraRuns
+from dqm_app.login.access import Access, Guarded
+from dqm_app.process_parts import service_of
+from dqm_app.service import Service
+from dqm_db.content import LARGEST_RUN
+from dqm_db.errors import DatabaseUnavailable, RunNotFound
+
+Q = TypeVar("Q", bound=Question)
+
+
+class ProblemError(HTTPError):
+    """An error with a sentence for whoever asked."""
+
+    def __init__(self, status: HTTPStatus, detail: str) -> None:
+        super().__init__(status)
+        self.detail = detail
+
+
+class ApiHandler(Guarded):
+    """What all addresses share: who may ask, how is answered, how errors look."""
+
+    access: ClassVar[Access] = Access.VIEWER
+    scope: ClassVar[Scope | None] = Scope.READ
+
+    @property
+    def service(self) -> Service:
+        """The service of this process."""
+        (context,) = self.application.applications.values()
+        return service_of(context.server_context)
+
+    async def prepare(self) -> None:
+        """Wait until it is known whether the database answers, just after the start."""
+        await super().prepare()
+        await self.service.started()
+
+    def set_default_headers(self) -> None:
+        """Answers are for whoever asked, who asks each time whether they still hold."""
+        self.set_header("Cache-Control", "private, no-cache")
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Vary", "Accept, Authorization, Cookie")
+
+    def question(self, model: type[Q]) -> Q:
+        """What is asked; raises `ProblemError` 400."""
+        fields = model.model_fields
+        given: dict[str, Any] = {}
+        for name in self.request.query_arguments:
+            values = self.get_query_arguments(name)
+            many = name in fields and getattr(fields[name].annotation, "__origin__", None) is list
+            if not many and len(values) > 1:
+                raise ProblemError(HTTPStatus.BAD_REQUEST, f"{name}: given {len(values)} times")
+            given[name] = values if many else values[0]
+        try:
+            return model.model_validate(given)
+        except ValidationError as error:
+            faults = "; ".join(
+                f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}"
+                for fault in error.errors(include_url=False, include_input=False)
+            )
+            raise ProblemError(HTTPStatus.BAD_REQUEST, faults) from error
+
+    def camera(self, name: str) -> CameraRuns:
+        """The runs of a camera; raises `ProblemError` 404 or 503."""
+        if self.service.last_transaction is None:
+            text = self.service.health.text or "the database does not answer"
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, text)
+        found = self.service.catalogues.get(name)
+        if found is None:
+            known = ", ".join(sorted(self.service.catalogues)) or "none"
+            raise ProblemError(HTTPStatus.NOT_FOUND, f"there is no camera {name!r}; known: {known}")
+        return found
+
+    async def answer(self, model: BaseModel) -> None:
+        """Answer with *model* as JSON."""
+        self.set_header("Content-Type", Format.JSON.media)
+        self.finish(dump(model.model_dump(mode="json")))
+
+    async def answer_table(self, table: Table, form: Format) -> None:
+        """Answer with *table*."""
+        self.set_header("Content-Type", form.media)
+        if form is not Format.JSON:
+            name = f"{table.name}.{form.suffix}"
+            self.set_header("Content-Disposition", f'attachment; filename="{name}"')
+        self.finish(await self.service.compute(lambda: encode(table, form)))
+
+    def form(self, asked: TableQuestion) -> Format:
+        """The format of the answer; raises `ProblemError` 406."""
+        form = asked.format or Format.accepted(self.request.headers.get("Accept", ""))
+        if form is None:
+            known = ", ".join(known.media for known in Format)
+            raise ProblemError(HTTPStatus.NOT_ACCEPTABLE, f"there are {known}")
+        return form
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Say what went wrong as RFC 9457 has it."""
+        _, error, _ = kwargs.get("exc_info", (None, None, None))
+        detail = ""
+        if isinstance(error, ProblemError):
+            detail = error.detail
+        elif isinstance(error, RunNotFound):
+            status_code, detail = HTTPStatus.NOT_FOUND, str(error)
+        elif isinstance(error, DatabaseUnavailable):
+            status_code, detail = HTTPStatus.SERVICE_UNAVAILABLE, str(error)
+        elif status_code == HTTPStatus.UNAUTHORIZED:
+            detail = "log in, or show a token: Authorization: Bearer dqm_…"
+        elif status_code == HTTPStatus.FORBIDDEN:
+            detail = "this needs another role, or a token with another scope"
+        if status_code == HTTPStatus.UNAUTHORIZED:
+            self.set_header("WWW-Authenticate", 'Bearer realm="NectarCAM DQM"')
+        status = HTTPStatus(status_code)
+        self.set_status(status)
+        self.set_header("Content-Type", "application/problem+json")
+        problem = Problem(title=status.phrase, status=status, detail=detail)
+        self.finish(dump(problem.model_dump()))
+
+    def log_exception(self, *information: Any) -> None:
+        """Log no traceback of what is an answer."""
+        if not isinstance(information[1], (RunNotFound, DatabaseUnavailable)):
+            super().log_exception(*information)
+
+
+class Cameras(ApiHandler):
+    """All cameras."""
+
+    async def get(self) -> None:
+        """From memory."""
+        self.question(Question)
+        await self.answer(reading.cameras(self.service.catalogues))
+
+
+class Runs(ApiHandler):
+    """Runs that match."""
+
+    async def get(self, camera: str) -> None:
+        """From memory."""
+        asked = self.question(RunsQuestion)
+        form = self.form(asked)
+        await self.answer_table(reading.runs(self.camera(camera), asked), form)
+
+
+class Run(ApiHandler):
+    """A run."""
+
+    async def get(self, camera: str, run: str) -> None:
+        """Read it."""
+        self.question(Question)
+        self.camera(camera)
+        number = number_of(camera, run)
+        await self.answer(await self.service.run(lambda at: reading.run(at, camera, number)))
+
+
+class Verdict(ApiHandler):
+    """What the checks say."""
+
+    async def get(self, camera: str, run: str) -> None:
+        """Read it."""
+        self.question(Question)
+        self.camera(camera)
+        number = number_of(camera, run)
+        await self.answer(await self.service.run(lambda at: reading.verdict(at, camera, number)))
+
+
+class Statistics(ApiHandler):
+    """Statistics of a run."""
+
+    async def get(self, camera: str, run: str) -> None:
+        """Read them."""
+        form = self.form(self.question(TableQuestion))
+        self.camera(camera)
+        number = number_of(camera, run)
+        table = await self.service.run(lambda at: reading.statistics(at, camera, number))
+        await self.answer_table(table, form)
+
+
+class Quantity(ApiHandler):
+    """A quantity of a run."""
+
+    async def get(self, camera: str, run: str, quantity: str) -> None:
+        """Read it."""
+        form = self.form(self.question(TableQuestion))
+        self.camera(camera)
+        number = number_of(camera, run)
+        table = await self.service.run(lambda at: reading.quantity(at, camera, number, quantity))
+        await self.answer_table(table, form)
+
+
+class TrendNames(ApiHandler):
+    """Of what there are trends."""
+
+    async def get(self, camera: str) -> None:
+        """Read them."""
+        form = self.form(self.question(TableQuestion))
+        self.camera(camera)
+        table = await self.service.run(lambda at: reading.trend_names(at, camera))
+        await self.answer_table(table, form)
+
+
+class Trends(ApiHandler):
+    """Statistics over all runs."""
+
+    async def get(self, camera: str) -> None:
+        """Read them."""
+        asked = self.question(TrendQuestion)
+        form = self.form(asked)
+        self.camera(camera)
+        table = await self.service.run(lambda at: reading.trends(at, camera, asked))
+        await self.answer_table(table, form)
+
+
+class History(ApiHandler):
+    """Pixels over all runs."""
+
+    async def get(self, camera: str, quantity: str) -> None:
+        """Read them."""
+        asked = self.question(HistoryQuestion)
+        form = self.form(asked)
+        self.camera(camera)
+        table = await self.service.run(lambda at: reading.history(at, camera, quantity, asked))
+        await self.answer_table(table, form)
+
+
+class OpenApi(ApiHandler):
+    """Describes all of this for programs."""
+
+    async def get(self) -> None:
+        """From memory."""
+        self.set_header("Content-Type", Format.JSON.media)
+        self.finish(dump(document(self.application.prefix)))
+
+
+class NoSuchAddress(ApiHandler):
+    """Whatever else is asked for below the base."""
+
+    async def get(self) -> None:
+        """Say so."""
+        raise ProblemError(HTTPStatus.NOT_FOUND, f"see {BASE}/openapi.json for what there is")
+
+
+def number_of(camera: str, run: str) -> int:
+    """The run number in an address; raises `ProblemError` 404 when there can be no such run."""
+    number = int(run)
+    if number > LARGEST_RUN:
+        raise ProblemError(HTTPStatus.NOT_FOUND, f"{camera} has no run {number}")
+    return number
+
+
+def routes() -> list[tuple[str, type[ApiHandler]]]:
+    """Pattern and handler of each address."""
+    answering = {
+        kind.__name__: kind
+        for kind in (Cameras, Runs, Run, Verdict, Statistics, Quantity, TrendNames, Trends, History)
+    }
+    return [
+        (rf"{BASE}/openapi\.json", OpenApi),
+        *((resource.pattern, answering[resource.name]) for resource in RESOURCES),
+        (rf"{BASE}(?:/.*)?", NoSuchAddress),
+    ]

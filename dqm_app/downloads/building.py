@@ -1,0 +1,158 @@
+"""Writes the archive of a basket: a plain tar file with the originals, a table and their digests.
+
+Originals are compressed already, so that the archive is not; it is written to the disk piece by
+piece, and each original is held in memory only while it is written.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import logging
+import os
+import tarfile
+import time
+from datetime import UTC, datetime
+
+from dqm_app.downloads.basket import Basket, Progress, State
+from dqm_db.content import RunHeader
+from dqm_db.errors import DQMError, RunNotFound
+from dqm_db.reader import Snapshot
+from dqm_db.storage import Database
+
+log = logging.getLogger(__name__)
+
+NOTE_SECONDS = 0.3
+"""Between two words about how far it is."""
+PAUSE = 0.7
+"""After each run, as a part of the time that it took: the database server serves pages, too."""
+COLUMNS = ("run", "file", "bytes", "sha256", "start (UTC)", "events", "why it is missing")
+
+
+class BasketGone(Exception):
+    """The basket was removed while it was built."""
+
+
+class Archive:
+    """Builds one archive.
+
+    Parameters
+    ----------
+    basket : Basket
+    database : Database
+    """
+
+    def __init__(self, basket: Basket, database: Database) -> None:
+        self._basket = basket
+        self._database = database
+        self._rows: list[tuple[str, ...]] = []
+        self._done = 0
+        self._bytes = 0
+        self._noted = 0.0
+
+    def build(self) -> None:
+        """Write it; whatever goes wrong is noted in the basket, and nothing half-done is left."""
+        try:
+            self._build()
+        except BasketGone:
+            log.info("basket %s was removed", self._basket.id)
+
+    def _build(self) -> None:
+        basket = self._basket
+        try:
+            self._note(State.BUILDING)
+            self._write()
+            basket.part.replace(basket.archive)
+        except (DQMError, OSError) as error:
+            basket.part.unlink(missing_ok=True)
+            reason = str(error) if isinstance(error, DQMError) else f"{error.strerror or error}"
+            log.error("basket %s of %s failed: %s", basket.id, basket.owner or "anybody", reason)
+            self._finish(State.FAILED, f"the archive could not be written: {reason}")
+        else:
+            missing = sum(bool(row[-1]) for row in self._rows)
+            of_all = f"{missing} of {len(basket.runs)}"
+            text = f"runs that are missing: {of_all}; runs.csv says why" if missing else ""
+            self._finish(State.DONE, text)
+
+    def _write(self) -> None:
+        basket = self._basket
+        with basket.part.open("wb") as file:
+            with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+                for run in basket.runs:
+                    began = time.monotonic()
+                    # a snapshot each: a long one would keep a pack from what was replaced
+                    with self._database.snapshot() as snapshot:
+                        self._add(tar, snapshot, run)
+                    self._done += 1
+                    self._note(State.BUILDING)
+                    time.sleep(PAUSE * (time.monotonic() - began))
+                self._add_file(tar, "runs.csv", self._table(), time.time())
+                self._add_file(tar, "SHA256SUMS", self._digests(), time.time())
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _add(self, tar: tarfile.TarFile, snapshot: Snapshot, run: int) -> None:
+        camera = self._basket.camera
+        try:
+            header = snapshot.header(camera, run)
+            original = snapshot.original(camera, run)
+        except RunNotFound as error:
+            self._rows.append((str(run), "", "", "", "", "", str(error)))
+            return
+        name = f"{run}/{file_name(header, original.media)}"
+        at = header.provenance.source_modified or header.provenance.ingested_at
+        self._add_file(tar, name, original.data, at)
+        start = header.times.start
+        self._rows.append(
+            (
+                str(run),
+                name,
+                str(len(original.data)),
+                hashlib.sha256(original.data).hexdigest(),
+                "" if start is None else datetime.fromtimestamp(start, UTC).isoformat(),
+                "" if header.events.total is None else str(header.events.total),
+                "",
+            )
+        )
+
+    def _add_file(self, tar: tarfile.TarFile, name: str, data: bytes, at: float) -> None:
+        entry = tarfile.TarInfo(name)
+        entry.size, entry.mtime, entry.mode = len(data), int(at), 0o644
+        tar.addfile(entry, io.BytesIO(data))
+        self._bytes += len(data)
+
+    def _table(self) -> bytes:
+        text = io.StringIO()
+        writer = csv.writer(text)
+        writer.writerow(COLUMNS)
+        writer.writerows(self._rows)
+        return text.getvalue().encode()
+
+    def _digests(self) -> bytes:
+        return "".join(f"{row[3]}  {row[1]}\n" for row in self._rows if row[3]).encode()
+
+    def _note(self, state: State) -> None:
+        now = time.monotonic()
+        if now - self._noted < NOTE_SECONDS:
+            return
+        self._noted = now
+        self._finish(state, "")
+
+    def _finish(self, state: State, text: str) -> None:
+        basket = self._basket
+        size = basket.archive.stat().st_size if state is State.DONE else basket.size
+        done = size if state is State.DONE else self._bytes
+        try:
+            basket.note(Progress(state, self._done, len(basket.runs), done, size, text))
+        except FileNotFoundError:
+            raise BasketGone from None
+
+
+def file_name(header: RunHeader, media: str) -> str:
+    """What the original of a run is called where it is taken away."""
+    address = header.provenance.source.partition("?")[0]
+    name = (address if media == "tar" else header.provenance.results_name).rpartition("/")[2]
+    if name in ("", ".", ".."):
+        name = f"{header.camera}-{header.run}"
+    return name if media == "tar" else f"{name}.zst"

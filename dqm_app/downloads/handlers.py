@@ -1,0 +1,298 @@
+"""``/downloads`` and ``/originals``: begin, watch, fetch and remove."""
+
+from __future__ import annotations
+
+import json
+import re
+from http import HTTPStatus
+from pathlib import Path
+from typing import ClassVar
+from urllib.parse import quote
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from tornado.web import HTTPError, StaticFileHandler
+
+from dqm_app.accounts.audit import Event
+from dqm_app.accounts.tokens import Scope
+from dqm_app.api.encoding import dump
+from dqm_app.api.handlers import ApiHandler, ProblemError, number_of
+from dqm_app.api.questions import Question, Run
+from dqm_app.api.resources import NAME, NUMBER
+from dqm_app.downloads.basket import Basket, State
+from dqm_app.downloads.building import file_name
+from dqm_app.downloads.errors import BasketRefused, DownloadsUnusable
+from dqm_app.downloads.parts import Downloads
+from dqm_app.login.access import Access, Guarded
+from dqm_app.process_parts import downloads_of
+from dqm_db.content import Original, RunHeader
+from dqm_db.reader import Snapshot
+
+_MEDIA = {"tar": "application/gzip", "fits+zstd": "application/zstd"}
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+MOST_BODY = 200_000
+"""Bytes of a request: a basket of some ten thousand runs."""
+
+
+class Chosen(BaseModel):
+    """The body of a request for a basket."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    camera: str = Field(max_length=100)
+    runs: list[Run] = Field(min_length=1, max_length=20_000)
+
+
+class BasketAnswer(BaseModel):
+    """A basket, and how far it is; times are Unix seconds, UTC."""
+
+    id: str
+    camera: str
+    runs: int
+    first: int
+    last: int
+    state: State
+    runs_done: int
+    bytes: int
+    bytes_done: int
+    text: str
+    created: float
+    ends: float
+    file: str | None
+    name: str
+
+    @classmethod
+    def of(cls, basket: Basket, root: str) -> BasketAnswer:
+        """How far *basket* is now; its file is below the address *root*."""
+        progress = basket.progress()
+        done = progress.state is State.DONE
+        return cls(
+            id=basket.id,
+            camera=basket.camera,
+            runs=len(basket.runs),
+            first=min(basket.runs),
+            last=max(basket.runs),
+            state=progress.state,
+            runs_done=progress.runs,
+            bytes=progress.of_bytes,
+            bytes_done=progress.bytes,
+            text=progress.text,
+            created=basket.created,
+            ends=basket.ends,
+            file=f"{root}/downloads/{basket.id}/file" if done else None,
+            name=basket.file_name,
+        )
+
+
+class OfDownloads(ApiHandler):
+    """What all addresses of downloads share."""
+
+    access: ClassVar[Access] = Access.EXPERT
+    scope: ClassVar[Scope | None] = Scope.DOWNLOAD
+
+    def set_default_headers(self) -> None:
+        """How far a basket is, is of this moment."""
+        super().set_default_headers()
+        self.set_header("Cache-Control", "no-store")
+
+    @property
+    def downloads(self) -> Downloads:
+        """The downloads of this process."""
+        (context,) = self.application.applications.values()
+        return downloads_of(context.server_context)
+
+    @property
+    def owner(self) -> str:
+        """Whose baskets are meant."""
+        return "" if self.visitor is None else self.visitor.name
+
+    async def basket(self, basket_id: str) -> Basket:
+        """The basket of that id; raises `ProblemError` 404 when it is nobody's, or another's."""
+        found = await self.downloads.run(self.downloads.find, basket_id, self.owner)
+        if found is None:
+            raise ProblemError(HTTPStatus.NOT_FOUND, "there is no such basket, or not any more")
+        return found
+
+
+class Baskets(OfDownloads):
+    """All baskets of whoever calls."""
+
+    async def get(self) -> None:
+        """List them, the newest first."""
+        self.question(Question)
+        found = await self.downloads.run(self.downloads.of, self.owner)
+        root = self.application.prefix
+        answers = [BasketAnswer.of(one, root).model_dump(mode="json") for one in found]
+        self.set_header("Content-Type", "application/json")
+        self.finish(dump({"baskets": answers}))
+
+    async def post(self) -> None:
+        """Begin one: answers 201, or 409 while another one is being built."""
+        chosen = self._chosen()
+        runs = self.camera(chosen.camera)
+        numbers = np.unique(chosen.runs)
+        known = runs.columns["run"]
+        missing = np.setdiff1d(numbers, known)
+        if len(missing):
+            names = ", ".join(map(str, missing[:10]))
+            raise ProblemError(HTTPStatus.NOT_FOUND, f"{chosen.camera} has no run {names}")
+        size = int(runs.columns["size"][np.isin(known, numbers)].sum())
+        downloads = self.downloads
+        try:
+            basket = await downloads.run(
+                downloads.begin, self.owner, chosen.camera, numbers.tolist(), size
+            )
+        except BasketRefused as error:
+            raise ProblemError(HTTPStatus.CONFLICT, str(error)) from error
+        except DownloadsUnusable as error:
+            self.gate.report(error)
+            text = "baskets cannot be built just now; the log of the dashboard says why"
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, text) from error
+        text = f"{basket.id}: {len(basket.runs)} runs of {basket.camera}"
+        await self.remember(Event.BASKET, text)
+        self.set_status(HTTPStatus.CREATED)
+        self.set_header("Location", f"{self.application.prefix}/downloads/{basket.id}")
+        await self.answer(BasketAnswer.of(basket, self.application.prefix))
+
+    def _chosen(self) -> Chosen:
+        if len(self.request.body) > MOST_BODY:
+            raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "choose fewer runs")
+        try:
+            return Chosen.model_validate(json.loads(self.request.body))
+        except (ValidationError, ValueError, RecursionError) as error:
+            detail = 'the body is JSON as {"camera": "NectarCAMQM", "runs": [6310, 6311]}'
+            raise ProblemError(HTTPStatus.BAD_REQUEST, detail) from error
+
+
+class OneBasket(OfDownloads):
+    """One basket."""
+
+    async def get(self, basket_id: str) -> None:
+        """How far it is."""
+        await self.answer(BasketAnswer.of(await self.basket(basket_id), self.application.prefix))
+
+    async def delete(self, basket_id: str) -> None:
+        """Remove it, also while it is being built."""
+        basket = await self.basket(basket_id)
+        await self.downloads.run(self.downloads.shelf.remove, basket)
+        self.set_status(HTTPStatus.NO_CONTENT)
+
+
+class BasketFile(Guarded, StaticFileHandler):
+    """The archive of a basket: streamed, and resumed where it was interrupted (Range)."""
+
+    access: ClassVar[Access] = Access.EXPERT
+    scope: ClassVar[Scope | None] = Scope.DOWNLOAD
+    is_page: ClassVar[bool] = True
+    _basket: Basket | None = None
+
+    def initialize(self) -> None:  # type: ignore[override]
+        """The folder is known when the basket is."""
+        super().initialize(path="")
+
+    async def prepare(self) -> None:
+        """Find the basket of whoever calls; 404 when it is another's, or not done."""
+        await super().prepare()
+        if self._finished:
+            return
+        (context,) = self.application.applications.values()
+        downloads = downloads_of(context.server_context)
+        owner = "" if self.visitor is None else self.visitor.name
+        basket = await downloads.run(downloads.shelf.find, self.path_args[0], owner)
+        if basket is None or not basket.archive.is_file():
+            raise HTTPError(HTTPStatus.NOT_FOUND)
+        self._basket = basket
+        self.root = str(basket.folder)
+        self.path_args = [basket.archive.name]
+        headers, tag = self.request.headers, f'"{self._get_cached_version(str(basket.archive))}"'
+        if headers.get("If-Range", tag) != tag and "Range" in headers:
+            del headers["Range"]  # Tornado does not look; it would be the rest of another file
+        if self.request.method == "GET" and "Range" not in self.request.headers:
+            await self.remember(Event.DOWNLOAD, f"basket {basket.id}")
+
+    def get_content_type(self) -> str:
+        """Of a tar file."""
+        return "application/x-tar"
+
+    def set_extra_headers(self, path: str) -> None:  # noqa: ARG002
+        """Give it a name; nothing on the way may keep it."""
+        if self._basket is not None:
+            self.set_header("Content-Disposition", as_attachment(self._basket.file_name))
+        self.set_header("Cache-Control", "private, no-cache")
+
+    @classmethod
+    def _get_cached_version(cls, abs_path: str) -> str | None:
+        # Tornado reads the whole file for its digest, which takes seconds: size and time will do
+        stat = Path(abs_path).stat()
+        return f"{stat.st_size:x}-{stat.st_mtime_ns:x}"
+
+
+class OriginalFile(OfDownloads):
+    """The file that a run was read from."""
+
+    _etag: str | None = None
+
+    async def get(self, camera: str, run: str) -> None:
+        """All of it, or the part that is asked for (Range)."""
+        self.question(Question)
+        self.camera(camera)
+        number = number_of(camera, run)
+
+        def read(snapshot: Snapshot) -> tuple[RunHeader, Original]:
+            return snapshot.header(camera, number), snapshot.original(camera, number)
+
+        header, original = await self.service.run(read)
+        self._etag = f'"{header.provenance.results_sha256}-{original.media}"'
+        self.set_header("Content-Type", _MEDIA.get(original.media, "application/octet-stream"))
+        self.set_header("Content-Disposition", as_attachment(file_name(header, original.media)))
+        self.set_header("Cache-Control", "private, no-cache")
+        self.set_header("Accept-Ranges", "bytes")
+        self.set_etag_header()
+        if self.check_etag_header():
+            self.set_status(HTTPStatus.NOT_MODIFIED)
+            self.finish()
+            return
+        start, end = self._part(len(original.data))
+        if start == 0:
+            await self.remember(Event.DOWNLOAD, f"{camera} run {number}")
+        self.finish(original.data[start:end])
+
+    def compute_etag(self) -> str | None:
+        """That of the whole file, whichever part is answered."""
+        return self._etag
+
+    def _part(self, size: int) -> tuple[int, int]:
+        """First byte, and the one after the last, of what is asked for; sets status and headers."""
+        asked = self.request.headers.get("Range")
+        unchanged = self.request.headers.get("If-Range", self._etag) == self._etag
+        span = _RANGE.fullmatch(asked) if asked and unchanged else None
+        if span is None or not (span[1] or span[2]):
+            return 0, size  # what is not understood is ignored (RFC 9110, 14.2)
+        if not span[1]:
+            start, end = max(size - int(span[2]), 0), size
+        else:
+            start, end = int(span[1]), min(int(span[2]) + 1, size) if span[2] else size
+        if start >= min(end, size):
+            self.set_header("Content-Range", f"bytes */{size}")
+            raise ProblemError(
+                HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE, f"the file has {size} bytes"
+            )
+        self.set_status(HTTPStatus.PARTIAL_CONTENT)
+        self.set_header("Content-Range", f"bytes {start}-{end - 1}/{size}")
+        return start, end
+
+
+def routes() -> list[tuple[str, type[Guarded]]]:
+    """Pattern and handler of each address."""
+    return [
+        (r"/downloads", Baskets),
+        (r"/downloads/([0-9a-f]{32})", OneBasket),
+        (r"/downloads/([0-9a-f]{32})/file", BasketFile),
+        (rf"/originals/{NAME}/{NUMBER}", OriginalFile),
+    ]
+
+
+def as_attachment(name: str) -> str:
+    """``Content-Disposition`` of a file to be saved as *name* (RFC 6266)."""
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe='')}"

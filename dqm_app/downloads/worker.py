@@ -1,0 +1,188 @@
+"""Builds baskets, in a process of its own, so that pages never wait for it.
+
+``dqm worker`` runs until it is told to stop. Where nobody runs one, the dashboard starts a worker
+when a basket is chosen, which ends when there is nothing left to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import FrameType
+
+from dqm_app.downloads.basket import Basket, Progress, State
+from dqm_app.downloads.building import Archive
+from dqm_app.downloads.queue import BasketQueue
+from dqm_app.downloads.settings import DownloadSettings
+from dqm_app.downloads.shelf import Shelf
+from dqm_app.settings import DashboardSettings
+from dqm_db.errors import DQMError
+from dqm_db.storage import open_database
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 20.0
+"""After so long without a basket a worker that the dashboard started ends."""
+LOOK_SECONDS = 0.2
+CLEAR_SECONDS = 600.0
+"""Between two looks for baskets whose time is over."""
+LOCK = "worker.lock"
+"""In the folder of baskets: held by the worker that a dashboard has started; in the folder of a
+basket: by whoever builds it."""
+NICENESS = 10
+"""What pages need comes first."""
+
+
+class Worker:
+    """Takes baskets from the queue and builds them, one after the other.
+
+    Parameters
+    ----------
+    settings : DownloadSettings
+    """
+
+    def __init__(self, settings: DownloadSettings) -> None:
+        self._shelf = Shelf(settings)
+        self._queue = BasketQueue(settings, self._build)
+        self._stopping = False
+
+    def run(self) -> None:
+        """Build baskets until SIGTERM or SIGINT, which let the one at hand end."""
+        self._listen()
+        self._take_up()
+        cleared = time.monotonic()
+        while not self._stopping:
+            if self._queue.work():
+                continue
+            if time.monotonic() - cleared > CLEAR_SECONDS:
+                self._take_up()
+                cleared = time.monotonic()
+            time.sleep(LOOK_SECONDS)
+
+    def run_until_idle(self) -> None:
+        """The same, for whoever started this process: ends when idle, or when the parent is gone.
+
+        Only one such worker runs at a time.
+        """
+        self._listen()
+        os.nice(NICENESS)
+        parent = os.getppid()
+        lock = os.open(self._shelf.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            while not self._stopping and _take(lock):
+                self._take_up()
+                busy = time.monotonic()
+                while not self._stopping and os.getppid() == parent:
+                    if self._queue.work():
+                        busy = time.monotonic()
+                    elif time.monotonic() - busy > IDLE_SECONDS:
+                        break
+                    else:
+                        time.sleep(LOOK_SECONDS)
+                fcntl.flock(lock, fcntl.LOCK_UN)
+                # who put a basket there just now has seen the lock, and started nobody
+                if self._queue.is_empty() or os.getppid() != parent:
+                    return
+        finally:
+            os.close(lock)
+
+    def _listen(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def _take_up(self) -> None:
+        """Queue again what a worker that was killed has left; it is built from its beginning.
+
+        Whether it had begun or just taken it from the queue; what is there twice is built once.
+        """
+        self._shelf.clear()
+        for basket in self._shelf.unfinished():
+            self._queue.put(basket)
+
+    def _build(self, basket_id: str) -> None:
+        basket = self._shelf.get(basket_id)
+        if basket is None:
+            return  # removed meanwhile
+        try:
+            lock = os.open(basket.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        except FileNotFoundError:
+            return
+        try:
+            if _take(lock) and not basket.progress().state.is_over:
+                self._fill(basket)
+        finally:
+            os.close(lock)
+
+    @staticmethod
+    def _fill(basket: Basket) -> None:
+        try:
+            with open_database(DashboardSettings.database()) as database:
+                Archive(basket, database).build()
+        except DQMError as error:
+            log.error("basket %s: %s", basket.id, error)
+            with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                basket.note(Progress(State.FAILED, 0, len(basket.runs), 0, basket.size, str(error)))
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+
+
+class WorkerOnDemand:
+    """Starts a worker below this process when there is none.
+
+    Parameters
+    ----------
+    settings : DownloadSettings
+    """
+
+    COMMAND = (
+        sys.executable,
+        "-c",
+        "from dqm_app.downloads.commands import worker; worker()",
+        "--until-idle",
+    )
+
+    def __init__(self, settings: DownloadSettings) -> None:
+        self._settings = settings
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def see_to_it(self) -> None:
+        """Make sure that somebody takes baskets from the queue."""
+        self._processes = [one for one in self._processes if one.poll() is None]
+        if self._settings.downloads_queue or self._is_there():
+            return
+        self._processes.append(subprocess.Popen(self.COMMAND, stdin=subprocess.DEVNULL))
+
+    def see_that_it_lives(self) -> None:
+        """The same where somebody waits for a basket: unless one was started that is not gone."""
+        if all(one.poll() is not None for one in self._processes):
+            self.see_to_it()
+
+    def close(self) -> None:
+        """Stop those that were started here; a basket at hand is finished by the next one."""
+        for process in self._processes:
+            process.terminate()
+
+    def _is_there(self) -> bool:
+        try:
+            lock = os.open(self._settings.folder / LOCK, os.O_RDWR)
+        except FileNotFoundError:
+            return False
+        try:
+            return not _take(lock)
+        finally:
+            os.close(lock)
+
+
+def _take(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

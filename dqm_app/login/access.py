@@ -1,0 +1,180 @@
+"""What a request handler asks of whoever calls it."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlencode
+
+from tornado.web import HTTPError, RequestHandler
+
+from dqm_app.accounts.accounts import Client
+from dqm_app.accounts.audit import Event
+from dqm_app.accounts.errors import AccountsUnavailable
+from dqm_app.accounts.roles import Role
+from dqm_app.accounts.tokens import Scope, Token
+from dqm_app.accounts.users import User
+from dqm_app.process_parts import gate_of
+
+if TYPE_CHECKING:
+    from bokeh.server.tornado import BokehTornado
+
+    from dqm_app.login.gate import Gate
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAME_SITES = frozenset({"same-origin", "none"})
+"""What browsers say in ``Sec-Fetch-Site`` of what the user, or a page of this server, asks for."""
+XSRF_COOKIE = "_xsrf"
+"""Tornado's name for it, which scripts send back as ``X-XSRFToken``."""
+
+
+@enum.unique
+class Access(enum.Enum):
+    """Who may call a handler."""
+
+    OPEN = None
+    VIEWER = Role.VIEWER
+    EXPERT = Role.EXPERT
+    ADMIN = Role.ADMIN
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who calls.
+
+    Attributes
+    ----------
+    user : User or None
+        None where there are no accounts: everybody may use the dashboard.
+    role : Role
+    secret : str or None
+        Of the session, when a browser calls.
+    token : Token or None
+        When a program calls.
+    """
+
+    user: User | None
+    role: Role
+    secret: str | None = None
+    token: Token | None = None
+
+    @property
+    def name(self) -> str:
+        """As it is shown, and in the audit log."""
+        return "" if self.user is None else self.user.name
+
+    def may(self, access: Access, scope: Scope | None) -> bool:
+        """Whether this is enough for a handler that asks for *access*; programs need *scope*."""
+        if access is Access.OPEN:
+            return True
+        if self.token is not None and (scope is None or scope not in self.token.scopes):
+            return False
+        return self.role >= access.value
+
+
+ANYBODY = Visitor(None, Role.ADMIN)
+"""Whoever calls a dashboard without accounts."""
+
+
+def gate_of_application(application: BokehTornado) -> Gate:
+    """The gate of this process's server."""
+    (context,) = application.applications.values()
+    return gate_of(context.server_context)
+
+
+class Guarded(RequestHandler):
+    """A handler that answers only to whom it may.
+
+    Attributes
+    ----------
+    access : Access
+        Each handler says whom it answers.
+    scope : Scope or None
+        What the token of a program must be for; None: programs are not answered.
+    is_page : bool
+        Leads a browser without login to the page where to log in, instead of an error.
+    greets : bool
+        Wants to know who calls though it is open; the others answer also while accounts cannot be
+        reached.
+    visitor : Visitor or None
+        Who calls, known once `prepare` has run; None only where `access` is OPEN.
+    """
+
+    application: BokehTornado
+    access: ClassVar[Access] = Access.VIEWER
+    scope: ClassVar[Scope | None] = None
+    is_page: ClassVar[bool] = False
+    greets: ClassVar[bool] = False
+    visitor: Visitor | None = None
+
+    @property
+    def gate(self) -> Gate:
+        """The gate of this process."""
+        return gate_of_application(self.application)
+
+    @property
+    def client(self) -> Client:
+        """From where this call comes."""
+        return client_of(self)
+
+    async def prepare(self) -> None:
+        """Find out who calls; raises `HTTPError` 401, 403 or 503, or leads to the login."""
+        try:
+            if self.access is not Access.OPEN or self.greets:
+                self.visitor = self.current_user = await self.gate.visitor(self)
+        except AccountsUnavailable as error:
+            self.gate.report(error)
+            raise HTTPError(HTTPStatus.SERVICE_UNAVAILABLE) from error
+        if self.visitor is None and self.access is not Access.OPEN:
+            if self.is_page and self.request.method in SAFE_METHODS:
+                query = urlencode({"next": self.request.uri or ""})
+                self.redirect(f"{self.application.prefix}/login?{query}")
+                return
+            raise HTTPError(HTTPStatus.UNAUTHORIZED)
+        if self.visitor is not None and not self.visitor.may(self.access, self.scope):
+            raise HTTPError(HTTPStatus.FORBIDDEN)
+        if self.request.method not in SAFE_METHODS:
+            self.check_xsrf_cookie()
+
+    async def remember(self, event: Event, detail: str) -> None:
+        """Put into the audit log what the visitor does; nothing where there are no accounts."""
+        accounts, visitor = self.gate.accounts, self.visitor
+        if accounts is not None and visitor is not None and visitor.user is not None:
+            await self.gate.run(accounts.note, event, visitor.user, self.client, detail)
+
+    def check_xsrf_cookie(self) -> None:
+        """Refuse what another site lets a browser send.
+
+        A program with a token is no browser, and what has no cookie that lets it in may be a
+        program where there are no accounts; browsers say ``Origin`` with whatever may change
+        something. Tornado calls this itself, too, before `prepare`, when the server was started so.
+
+        Another host of the same domain could plant the cookie of Tornado's check; what browsers say
+        in ``Sec-Fetch-Site`` it cannot.
+        """
+        headers = self.request.headers
+        if headers.get("Sec-Fetch-Site", "same-origin") not in SAME_SITES:
+            raise HTTPError(HTTPStatus.FORBIDDEN)
+        without_accounts = self.gate.accounts is None and "Origin" not in headers
+        if "Authorization" not in headers and not without_accounts:
+            super().check_xsrf_cookie()
+
+    def set_cookie(self, name: str, value: str | bytes, *arguments: Any, **named: Any) -> None:
+        """As Tornado does; its own cookie goes back over TLS and from this site alone, too."""
+        if name == XSRF_COOKIE:
+            named |= {"samesite": "Lax", "secure": self.request.protocol == "https"}
+        super().set_cookie(name, value, *arguments, **named)
+
+    def write_error(self, status_code: int, **kwargs: Any) -> None:
+        """Say how to be let in to who was not."""
+        if status_code == HTTPStatus.UNAUTHORIZED:
+            self.set_header("WWW-Authenticate", 'Bearer realm="NectarCAM DQM"')
+        super().write_error(status_code, **kwargs)
+
+
+def client_of(handler: RequestHandler) -> Client:
+    """The address and browser that *handler* answers; no device, since no name is known yet."""
+    browser = handler.request.headers.get("User-Agent", "")
+    return Client(handler.request.remote_ip or "", browser)

@@ -1,0 +1,141 @@
+"""The page of a user: password, browsers, tokens; for an admin also what was done."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import ClassVar
+
+from tornado.web import HTTPError
+
+from dqm_app.accounts import sessions
+from dqm_app.accounts.accounts import Accounts
+from dqm_app.accounts.errors import WeakPassword
+from dqm_app.accounts.roles import Role
+from dqm_app.accounts.tokens import Scope
+from dqm_app.accounts.users import User
+from dqm_app.login.access import Access
+from dqm_app.login.pages import FormPage, in_words
+
+ENTRIES = 100
+"""Of the log, on the page; ``dqm user log`` prints all."""
+SCOPE_WORDS = {
+    Scope.READ: "read the API",
+    Scope.DOWNLOAD: "take files away",
+    Scope.METRICS: "read /metrics",
+}
+
+
+class OfAccount(FormPage):
+    """What the page of an account and its forms share."""
+
+    access: ClassVar[Access] = Access.VIEWER
+    is_page: ClassVar[bool] = True
+
+    async def show_account(self, *, done: str = "", fault: str = "", secret: str = "") -> None:
+        """Show it with what was just done, or why not."""
+        accounts, user = self.account()
+        is_admin = user.role >= Role.ADMIN
+        run = self.gate.run
+        this = None if self.visitor is None else self.visitor.secret
+        self.show(
+            "account.html",
+            user=user,
+            sessions=await run(accounts.sessions_of, user),
+            this="" if this is None else sessions.number(this),
+            tokens=await run(accounts.tokens_of, user),
+            scopes=[scope for scope in Scope if user.role >= scope.needs],
+            scope_words=SCOPE_WORDS,
+            entries=await run(accounts.entries, most=ENTRIES) if is_admin else None,
+            done=done,
+            fault=fault,
+            secret=secret,
+        )
+
+    def account(self) -> tuple[Accounts, User]:
+        """The accounts, and whose page this is; raises `HTTPError` 404 where there are none."""
+        accounts, visitor = self.gate.accounts, self.visitor
+        if accounts is None or visitor is None or visitor.user is None:
+            raise HTTPError(HTTPStatus.NOT_FOUND)
+        return accounts, visitor.user
+
+
+class AccountPage(OfAccount):
+    """Shows the account of whoever calls."""
+
+    async def get(self) -> None:
+        """Show it."""
+        await self.show_account()
+
+
+class EndSession(OfAccount):
+    """Logs another browser of the user out."""
+
+    async def post(self) -> None:
+        """End the session with that number."""
+        accounts, user = self.account()
+        ended = await self.gate.run(accounts.end_session, user, self.field("number"), self.client)
+        self.gate.forget()
+        await self.show_account(
+            done="That browser is logged out." if ended else "",
+            fault="" if ended else "That browser was logged out already.",
+        )
+
+
+class ChangePassword(OfAccount):
+    """Gives the user another password."""
+
+    async def post(self) -> None:
+        """Change it, and lead to the login."""
+        accounts, user = self.account()
+        old, new = self.field("old"), self.field("new")
+        if new != self.field("again"):
+            await self.show_account(fault="The new password was typed in two ways.")
+            return
+        client = self.client_as(user.name)
+        try:
+            refused = await self.gate.run_hashing(accounts.change_password, user, old, new, client)
+        except WeakPassword as error:
+            await self.show_account(fault=f"Not changed: {error}.")
+            return
+        if refused is not None:
+            wait = f"Too many attempts: try again in {in_words(refused.wait)}."
+            fault = wait if refused.wait else "The password of today is another one."
+            await self.show_account(fault=fault)
+            return
+        self.gate.forget()
+        self.redirect(f"{self.application.prefix}/login", status=HTTPStatus.SEE_OTHER)
+
+
+class CreateToken(OfAccount):
+    """Makes a token, and shows it once."""
+
+    async def post(self) -> None:
+        """Make it."""
+        accounts, user = self.account()
+        try:
+            scopes = [Scope(word) for word in self.get_body_arguments("scope")]
+            days = float(self.field("days"))
+            text, token = await self.gate.run(
+                accounts.create_token, user, self.field("label"), scopes, days, self.client
+            )
+        except ValueError as error:
+            await self.show_account(fault=f"No token was made: {error}.")
+            return
+        await self.show_account(
+            done=f"The token {token.label!r} is shown only now; keep it like a password:",
+            secret=text,
+        )
+
+
+class RevokeToken(OfAccount):
+    """Ends a token of the user."""
+
+    async def post(self) -> None:
+        """End it."""
+        accounts, user = self.account()
+        revoked = await self.gate.run(accounts.revoke_token, user, self.field("token"), self.client)
+        self.gate.forget()
+        await self.show_account(
+            done="The token does not work any more." if revoked else "",
+            fault="" if revoked else "There is no such token any more.",
+        )

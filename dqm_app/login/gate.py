@@ -1,0 +1,172 @@
+"""Finds out who calls; one per process."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeVar
+
+from tornado.web import HTTPError, RequestHandler
+
+from dqm_app.accounts.accounts import HASHING_AT_ONCE, Accounts, KnownOwners
+from dqm_app.accounts.errors import AccountsUnavailable
+from dqm_app.accounts.roles import Role
+from dqm_app.accounts.sessions import SEEN_SECONDS
+from dqm_app.login.access import ANYBODY, Visitor
+from dqm_app.login.cookies import Cookies
+from dqm_db.errors import DQMError
+
+if TYPE_CHECKING:
+    from bokeh.server.tornado import BokehTornado
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+THREADS = 4
+MOST_WAITING = 40
+"""Passwords that one process has to check, or is checking: some seconds of work."""
+BEARER = "Bearer "
+
+
+class Gate:
+    """Whether there are accounts, and who calls.
+
+    Parameters
+    ----------
+    accounts : Accounts or None
+        None: everybody may use the dashboard (``DQM_AUTH=none``).
+    cookies : Cookies or None
+        None without accounts.
+    """
+
+    def __init__(self, accounts: Accounts | None, cookies: Cookies | None) -> None:
+        self.accounts = accounts
+        self.cookies = cookies
+        self._known = KnownOwners()
+        self._touched = KnownOwners(SEEN_SECONDS)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dqm-accounts")
+        self._hashing = ThreadPoolExecutor(HASHING_AT_ONCE, thread_name_prefix="dqm-passwords")
+        self._waiting = 0
+
+    def close(self) -> None:
+        """Stop the threads and close the database of accounts."""
+        for threads in (self._threads, self._hashing):
+            threads.shutdown(wait=False, cancel_futures=True)
+        if self.accounts is not None:
+            self.accounts.close()
+
+    async def run(self, ask: Callable[..., T], *arguments: object, **named: object) -> T:
+        """What *ask*, of `accounts`, returns; it waits in a thread.
+
+        Raises
+        ------
+        AccountsUnavailable
+        Exception
+            Whatever *ask* raises.
+        """
+        work = functools.partial(ask, *arguments, **named)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def run_hashing(self, ask: Callable[..., T], *arguments: object) -> T:
+        """The same for what checks a password, in threads of its own: it may take long.
+
+        Raises
+        ------
+        HTTPError
+            503: so many wait already that somebody must be flooding us.
+        """
+        if self._waiting >= MOST_WAITING:
+            raise HTTPError(HTTPStatus.SERVICE_UNAVAILABLE)
+        self._waiting += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._hashing, ask, *arguments)
+        finally:
+            self._waiting -= 1
+
+    async def visitor(self, handler: RequestHandler) -> Visitor | None:
+        """Who calls *handler*; None: nobody that is known.
+
+        A site may have given the server a way of its own (``--auth-module``): whom that knows may
+        see everything, and nothing else.
+        """
+        if self.accounts is None or self.cookies is None:
+            return ANYBODY
+        application: BokehTornado = handler.application  # type: ignore[assignment]
+        other = application.auth_provider
+        if (other.get_user or other.get_user_async) and not is_ours(other):
+            found = other.get_user(handler) if other.get_user else None  # type: ignore[arg-type]
+            if found is None and other.get_user_async:
+                found = await other.get_user_async(handler)  # type: ignore[arg-type]
+            return Visitor(None, Role.VIEWER) if found else None
+        return await self.own_visitor(handler)
+
+    async def own_visitor(self, handler: RequestHandler) -> Visitor | None:
+        """The same by our own cookies and tokens."""
+        if self.accounts is None or self.cookies is None:
+            return ANYBODY
+        authorization = handler.request.headers.get("Authorization")
+        if authorization is not None:
+            if not authorization.startswith(BEARER):
+                return None
+            return await self._program(self.accounts, authorization.removeprefix(BEARER).strip())
+        secret = self.cookies.session(handler.request)
+        return None if secret is None else await self.browser(secret)
+
+    async def browser(self, secret: str) -> Visitor | None:
+        """Who has logged in with *secret*; None when that has ended."""
+        if self.accounts is None:
+            return ANYBODY
+        found = self._known.get(secret)
+        if found is None:
+            owner = await self.run(self.accounts.owner, secret)
+            if owner is None:
+                return None
+            found = (*owner,)
+            self._known.put(secret, found)
+        user, ends = found
+        if ends <= time.time():
+            return None
+        await self._touch(secret, self.accounts.touch, secret)
+        return Visitor(user, user.role, secret=secret)
+
+    def forget(self, secret: str | None = None) -> None:
+        """A session, or somebody's, has ended in this process: ask again."""
+        self._known.forget(secret)
+
+    @staticmethod
+    def report(error: DQMError) -> None:
+        """Log what somebody was not told."""
+        log.error("%s", error)
+
+    async def _program(self, accounts: Accounts, text: str) -> Visitor | None:
+        found = self._known.get(text)
+        if found is None:
+            found = await self.run(accounts.bearer, text)
+            if found is None:
+                return None
+            self._known.put(text, found)
+        user, token = found
+        if token.ends <= time.time():
+            return None
+        await self._touch(text, accounts.token_used, token)
+        return Visitor(user, user.role, token=token)
+
+    async def _touch(self, key: str, touch: Callable[..., None], what: object) -> None:
+        if self._touched.get(key) is not None:
+            return
+        self._touched.put(key, True)
+        try:
+            await self.run(touch, what)
+        except AccountsUnavailable as error:  # who was let in stays so
+            log.warning("%s", error)
+
+
+def is_ours(provider: object) -> bool:
+    """Whether Bokeh asks `dqm_app.login.provider`, by whatever way it got there."""
+    get_user = getattr(provider, "get_user_async", None)
+    return getattr(get_user, "__module__", "") == "dqm_app.login.provider"

@@ -1,0 +1,178 @@
+"""The page to log in on, and logging out."""
+
+from __future__ import annotations
+
+import functools
+import math
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from tornado.web import HTTPError
+
+from dqm_app.accounts.accounts import Client, Refused
+from dqm_app.accounts.errors import AccountsUnavailable
+from dqm_app.assets import ASSETS, addresses
+from dqm_app.inline_scripts import first_paint, form_page_policy
+from dqm_app.login.access import Access, Guarded
+from dqm_app.login.browsers import browser_in_words
+from dqm_app.login.next import is_within
+from dqm_app.theme import themes
+
+LONGEST_FIELD = 1000
+"""Characters of what is typed; nobody's name or password has more."""
+
+
+@functools.cache
+def templates() -> Environment:
+    """The pages with forms; what is put into them is text and never HTML."""
+    environment = Environment(
+        loader=PackageLoader("dqm_app", "templates"), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters["utc"] = in_utc
+    environment.filters["browser"] = browser_in_words
+    return environment
+
+
+class FormPage(Guarded):
+    """A page of its own, without Bokeh, that works without scripts."""
+
+    def prepare_page(self) -> None:
+        """Set the headers of an answer that is for this browser alone."""
+        self.set_header("Content-Type", "text/html; charset=utf-8")
+        self.set_header("Content-Security-Policy", form_page_policy())
+        self.set_header("X-Content-Type-Options", "nosniff")
+        self.set_header("Referrer-Policy", "same-origin")
+        self.set_header("Cache-Control", "no-store")
+
+    def show(self, template: str, **values: Any) -> None:
+        """Answer with a page."""
+        self.prepare_page()
+        prefix = self.application.prefix
+        page = templates().get_template(template)
+        self.finish(
+            page.render(
+                root=prefix,
+                assets=f"{prefix}/{ASSETS}",
+                styles=addresses("css"),
+                first_paint=first_paint(),
+                themes={name: theme.css_variables() for name, theme in themes().items()},
+                xsrf=self.xsrf_token.decode("ascii"),
+                **values,
+            )
+        )
+
+    def field(self, name: str) -> str:
+        """What was typed into a field of the form; raises `HTTPError` 400 when it is too long."""
+        value = self.get_body_argument(name, "", strip=False)
+        if len(value) > LONGEST_FIELD:
+            raise HTTPError(HTTPStatus.BAD_REQUEST)
+        return value
+
+    def client_as(self, name: str) -> Client:
+        """From where this call comes, and as which known browser of the user *name*."""
+        seen = self.client
+        cookies = self.gate.cookies
+        device = None if cookies is None else cookies.device(self.request, name)
+        return Client(seen.address, seen.browser, device)
+
+
+class LoginPage(FormPage):
+    """Asks for name and password; leads to where the user wanted to go."""
+
+    access: ClassVar[Access] = Access.OPEN
+    greets: ClassVar[bool] = True
+
+    async def prepare(self) -> None:
+        """There is no such page where nobody needs to log in."""
+        await super().prepare()
+        if self.gate.accounts is None:
+            raise HTTPError(HTTPStatus.NOT_FOUND)
+
+    def get(self) -> None:
+        """Show the form; who has logged in already is led on."""
+        if self.visitor is not None:
+            self.redirect(self._next())
+            return
+        self._show()
+
+    head = get
+
+    async def post(self) -> None:
+        """Check name and password."""
+        gate, cookies = self.gate, self.gate.cookies
+        if gate.accounts is None or cookies is None:
+            raise HTTPError(HTTPStatus.NOT_FOUND)
+        name, password = self.field("name"), self.field("password")
+        try:
+            answer = await gate.run_hashing(
+                gate.accounts.login, name, password, self.client_as(name)
+            )
+        except AccountsUnavailable as error:
+            gate.report(error)
+            self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)
+            self._show(name, "The accounts cannot be reached just now. Please try again.")
+            return
+        if isinstance(answer, Refused):
+            if answer.wait > 0:
+                self.set_status(HTTPStatus.TOO_MANY_REQUESTS)
+                self.set_header("Retry-After", str(math.ceil(answer.wait)))
+                self._show(name, f"Too many attempts: try again in {in_words(answer.wait)}.")
+            else:
+                self.set_status(HTTPStatus.FORBIDDEN)
+                self._show(name, "This name and password do not fit, or the account is disabled.")
+            return
+        # a session that was there before is another one: nobody can have planted the new one
+        cookies.set_session(self, answer.secret, answer.ends)
+        cookies.remember_device(self, answer.user.name)
+        self.redirect(self._next(), status=HTTPStatus.SEE_OTHER)
+
+    def _next(self) -> str:
+        wanted = self.get_argument("next", "")
+        return wanted if is_within(wanted) else f"{self.application.prefix}/"
+
+    def _show(self, name: str = "", fault: str = "") -> None:
+        wanted = self.get_argument("next", "")
+        self.show("login.html", name=name, fault=fault, next=wanted if is_within(wanted) else "")
+
+
+class Logout(FormPage):
+    """Ends the session of this browser; asked for by a form, so that no link can do it."""
+
+    access: ClassVar[Access] = Access.OPEN
+    greets: ClassVar[bool] = True
+
+    async def get(self) -> None:
+        """Lead to the page with the button."""
+        self.redirect(f"{self.application.prefix}/account")
+
+    head = get
+
+    async def post(self) -> None:
+        """Log out, here or everywhere."""
+        gate, visitor = self.gate, self.visitor
+        everywhere = self.get_body_argument("everywhere", "") == "yes"
+        if gate.accounts is not None and visitor is not None and visitor.user is not None:
+            if everywhere:
+                await gate.run(gate.accounts.logout_everywhere, visitor.user, self.client)
+                gate.forget()
+            elif visitor.secret is not None:
+                await gate.run(gate.accounts.logout, visitor.secret, visitor.user, self.client)
+                gate.forget(visitor.secret)
+        if gate.cookies is not None:
+            gate.cookies.clear_session(self)
+        self.redirect(f"{self.application.prefix}/login", status=HTTPStatus.SEE_OTHER)
+
+
+def in_words(seconds: float) -> str:
+    """How long that is, rounded up."""
+    if seconds <= 90:
+        whole = math.ceil(seconds)
+        return f"{whole} second{'s' if whole != 1 else ''}"
+    return f"{math.ceil(seconds / 60)} minutes"
+
+
+def in_utc(seconds: float) -> str:
+    """A time as people read it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

@@ -1,0 +1,54 @@
+"""The login, for Bokeh's own handlers and for ``bokeh serve --auth-module``."""
+
+from __future__ import annotations
+
+from bokeh.server.auth_provider import AuthProvider
+from tornado.web import RequestHandler
+
+from dqm_app.login.access import Visitor, gate_of_application
+from dqm_app.login.pages import LoginPage, Logout
+
+LOGIN_URL = "/login"
+LOGOUT_URL = "/logout"
+
+
+async def get_user_async(handler: RequestHandler) -> Visitor | None:
+    """Who calls; None leads to the login."""
+    return await gate_of_application(handler.application).own_visitor(handler)  # type: ignore[arg-type]
+
+
+class LoginProvider(AuthProvider):
+    """What ``dqm serve`` gives to Bokeh's server."""
+
+    @property
+    def get_user(self) -> None:
+        """Nothing: it would have to wait for a database."""
+
+    @property
+    def get_user_async(self):  # type: ignore[no-untyped-def]
+        """Finds out who calls."""
+        return get_user_async
+
+    @property
+    def get_login_url(self) -> None:
+        """Nothing: it is always the same."""
+
+    @property
+    def login_url(self) -> str:
+        """Where to log in, below the prefix."""
+        return LOGIN_URL
+
+    @property
+    def login_handler(self) -> type[RequestHandler]:
+        """The page to log in on."""
+        return LoginPage
+
+    @property
+    def logout_url(self) -> str:
+        """Where to log out, below the prefix."""
+        return LOGOUT_URL
+
+    @property
+    def logout_handler(self) -> type[RequestHandler]:
+        """Logs out."""
+        return Logout

@@ -1,0 +1,233 @@
+"""The dashboard from a notebook: tables of astropy, and files."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import time
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+from astropy.table import MaskedColumn, Table, vstack
+
+from dqm_client.connection import Connection
+from dqm_client.errors import ApiError
+
+API = "/api/v1"
+PAGE = 1000
+LOOK_SECONDS = 0.5
+
+
+class Client:
+    """One dashboard.
+
+    Parameters
+    ----------
+    url : str
+        ``https://HOST[:PORT][/PREFIX]``
+    token : str, optional
+        From the page of your account; by default what ``DQM_TOKEN`` says.
+    timeout : float
+        Seconds without an answer.
+    context : ssl.SSLContext, optional
+        For a certificate of a private CA: ``ssl.create_default_context(cafile="ca.pem")``.
+
+    Notes
+    -----
+    All methods raise `ApiError` when the dashboard refuses or does not answer. Times in tables are
+    Unix seconds: ``Time(runs["start"], format="unix")``.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        token: str | None = None,
+        *,
+        timeout: float = 60.0,
+        context: ssl.SSLContext | None = None,
+    ) -> None:
+        given = os.environ.get("DQM_TOKEN") if token is None else token
+        self._connection = Connection(url, given, timeout, context)
+
+    def cameras(self) -> list[str]:
+        """Names of the cameras of which there are runs."""
+        return [one["name"] for one in self._connection.get(f"{API}/cameras")["cameras"]]
+
+    def runs(
+        self,
+        camera: str,
+        *,
+        first: int | None = None,
+        last: int | None = None,
+        after: datetime | str | None = None,
+        before: datetime | str | None = None,
+        verdict: str | Sequence[str] | None = None,
+        min_events: int | None = None,
+        limit: int | None = None,
+    ) -> Table:
+        """One row per run, the newest first; all that match, or the newest *limit* of them.
+
+        Parameters
+        ----------
+        camera
+            Its name, see `cameras`.
+        first, last
+            Run numbers.
+        after, before
+            When they started: a datetime, or text as in ISO 8601; UTC when nothing is said.
+        verdict
+            Any of ok, info, warning, bad, unknown, none.
+        min_events
+            Runs with at least so many events.
+        limit
+            Rows at most; None: all.
+        """
+        query = {
+            "first": first,
+            "last": last,
+            "after": _iso(after),
+            "before": _iso(before),
+            "verdict": [verdict] if isinstance(verdict, str) else verdict,
+            "min_events": min_events,
+        }
+        pages: list[Table] = []
+        offset: int | None = 0
+        left = limit
+        while offset is not None and (left is None or left > 0):
+            wanted = PAGE if left is None else min(left, PAGE)
+            found = self._connection.get(
+                f"{API}/cameras/{_part(camera)}/runs", query | {"limit": wanted, "offset": offset}
+            )
+            pages.append(_table(found))
+            offset = found["meta"]["next_offset"]
+            left = None if left is None else left - wanted
+        return pages[0] if len(pages) == 1 else vstack(pages, metadata_conflicts="silent")
+
+    def run(self, camera: str, run: int) -> dict[str, Any]:
+        """Times, events, origin of a run, and which quantities it has."""
+        return self._connection.get(f"{API}/cameras/{_part(camera)}/runs/{int(run)}")
+
+    def verdict(self, camera: str, run: int) -> dict[str, Any]:
+        """What the checks say of a run, with value and limits of each."""
+        return self._connection.get(f"{API}/cameras/{_part(camera)}/runs/{int(run)}/verdict")
+
+    def statistics(self, camera: str, run: int) -> Table:
+        """All statistics of a run: quantity, statistic, value, unit."""
+        return self._table(f"/cameras/{_part(camera)}/runs/{int(run)}/statistics")
+
+    def quantity(self, camera: str, run: int, quantity: str) -> Table:
+        """A quantity of a run exactly as it is stored, e.g. one row per pixel."""
+        return self._table(f"/cameras/{_part(camera)}/runs/{int(run)}/quantities/{_part(quantity)}")
+
+    def trend_names(self, camera: str) -> Table:
+        """Of what there are trends: quantity, statistic, unit."""
+        return self._table(f"/cameras/{_part(camera)}/trends/names")
+
+    def trends(
+        self, camera: str, *columns: str, first: int | None = None, last: int | None = None
+    ) -> Table:
+        """Statistics over all runs, a column for each ``QUANTITY.STATISTIC``."""
+        return self._table(
+            f"/cameras/{_part(camera)}/trends", column=columns, first=first, last=last
+        )
+
+    def pixels(
+        self,
+        camera: str,
+        quantity: str,
+        pixels: Iterable[int],
+        *,
+        first: int | None = None,
+        last: int | None = None,
+    ) -> Table:
+        """A quantity of some pixels over all runs, a column for each pixel."""
+        return self._table(
+            f"/cameras/{_part(camera)}/pixels/{_part(quantity)}",
+            pixel=[int(pixel) for pixel in pixels],
+            first=first,
+            last=last,
+        )
+
+    def original(self, camera: str, run: int, file: str | Path) -> Path:
+        """Save the file that a run was read from; needs a token with the scope download."""
+        return self._connection.fetch(f"/originals/{_part(camera)}/{int(run)}", Path(file))
+
+    def basket(
+        self,
+        camera: str,
+        runs: Iterable[int],
+        file: str | Path,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Path:
+        """Save the files of many runs as one tar archive; needs the scope download.
+
+        Parameters
+        ----------
+        camera, runs
+            Which.
+        file
+            Where to.
+        progress
+            Called with ``"building"`` or ``"fetching"``, bytes done, and bytes in all.
+        """
+        body = {"camera": camera, "runs": [int(run) for run in runs]}
+        found = self._connection.post("/downloads", body)
+        where = f"/downloads/{found['id']}"
+        while found["state"] in ("waiting", "building"):
+            if progress is not None:
+                progress("building", found["bytes_done"], found["bytes"])
+            time.sleep(LOOK_SECONDS)
+            found = self._connection.get(where)
+        if found["state"] != "done":
+            raise ApiError(0, f"the basket could not be built: {found['text']}")
+        told = None if progress is None else lambda done, of: progress("fetching", done, of)
+        fetched = self._connection.fetch(f"{where}/file", Path(file), told)
+        self._connection.delete(where)
+        return fetched
+
+    def _table(self, path: str, **query: Any) -> Table:
+        return _table(self._connection.get(f"{API}{path}", query))
+
+
+def _table(found: dict[str, Any]) -> Table:
+    """The table in an answer; what is not known is masked, or NaN among decimal numbers."""
+    columns = []
+    for column in found["columns"]:
+        values = found["data"][column["name"]]
+        dtype = np.dtype(column["dtype"])
+        if dtype.kind == "f":
+            array = np.array(_nan(values), dtype)
+            mask = None
+        else:
+            unknown = [value is None for value in values]
+            mask = unknown if any(unknown) else None
+            filled = [dtype.type(0) if value is None else value for value in values]
+            array = np.array(filled, None if dtype.kind == "U" else dtype)
+        columns.append(
+            MaskedColumn(
+                array,
+                name=column["name"],
+                unit=column["unit"] or None,
+                description=column["description"] or None,
+                mask=mask,
+            )
+        )
+    return Table(columns, meta=found["meta"])
+
+
+def _nan(values: Any) -> Any:
+    if isinstance(values, list):
+        return [_nan(value) for value in values]
+    return np.nan if values is None else values
+
+
+def _iso(moment: datetime | str | None) -> str | None:
+    return moment.isoformat() if isinstance(moment, datetime) else moment
+
+
+def _part(name: str) -> str:
+    return quote(name, safe="")

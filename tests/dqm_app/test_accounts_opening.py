@@ -1,0 +1,104 @@
+"""The database of accounts: its address, its tables, migrations."""
+
+from __future__ import annotations
+
+import multiprocessing
+import stat
+import threading
+
+import pytest
+from accounts_databases import (
+    accounts,
+    cheap_hashes,
+    engine,
+    of,
+    postgres,
+    url,
+)
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, text
+
+from dqm_app.accounts.errors import (
+    AccountsUnavailable,
+    NewerAccounts,
+)
+from dqm_app.accounts.opening import open_accounts, upgrade
+from dqm_app.accounts.roles import Role
+from dqm_app.accounts.tables import Table
+from dqm_db.errors import ConfigurationError
+
+__all__ = ["accounts", "cheap_hashes", "engine", "postgres", "url"]  # fixtures
+
+pytestmark = pytest.mark.usefixtures("cheap_hashes")
+
+
+def test_migrations_make_the_tables_of_the_models(engine):
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, Table.metadata) == []
+        assert set(inspect(connection).get_table_names()) > set(Table.metadata.tables)
+
+
+def _upgrade(url: str, start: threading.Barrier) -> None:
+    engine = open_accounts(url)
+    start.wait(30)
+    upgrade(engine)
+    engine.dispose()
+
+
+def test_several_processes_upgrade_at_once(url):
+    context = multiprocessing.get_context("spawn")
+    start = context.Barrier(4)
+    processes = [context.Process(target=_upgrade, args=(url, start)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(60)
+    assert [process.exitcode for process in processes] == [0] * 4
+    engine = open_accounts(url)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM alembic_version")) == 1
+    engine.dispose()
+
+
+def test_upgrading_again_changes_nothing(accounts, engine):
+    upgrade(engine)
+    assert of(engine, "admin").role is Role.ADMIN
+
+
+def test_tables_of_a_newer_release_are_refused(accounts, engine):
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(NewerAccounts, match="9999"):
+        upgrade(engine)
+    assert of(engine, "admin").name == "admin"
+
+
+def test_the_file_is_for_its_owner_alone(tmp_path):
+    path = tmp_path / "new" / "accounts.sqlite"
+    engine = open_accounts(f"sqlite:///{path}")
+    upgrade(engine)
+    engine.dispose()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("url", ["nonsense", "nosuch://host/name", "postgresql+nosuch://host/name"])
+def test_an_address_that_cannot_be_used(url):
+    with pytest.raises(ConfigurationError, match="DQM_ACCOUNTS_URL"):
+        open_accounts(url)
+
+
+def test_a_server_that_is_down_names_no_password():
+    engine = open_accounts("postgresql+psycopg://dqm:sesame@127.0.0.1:1/accounts")
+    with pytest.raises(AccountsUnavailable) as caught:
+        upgrade(engine)
+    assert "127.0.0.1" in str(caught.value) and "sesame" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database(tmp_path):
+    path = tmp_path / "accounts.sqlite"
+    path.write_bytes(b"this is no database at all" * 100)
+    with pytest.raises(AccountsUnavailable):
+        upgrade(open_accounts(f"sqlite:///{path}"))

@@ -1,0 +1,108 @@
+"""Tables as JSON, CSV, FITS and VOTable: what is read back is what was given out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import numpy as np
+import pytest
+from astropy.table import Table as AstropyTable
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from dqm_app.api.encoding import Format, dump, encode, plain
+from dqm_app.api.tables import Column, Table
+
+TABLE = Table(
+    "NectarCAMQM-runs",
+    (
+        Column("run", np.array([6310, 6311, 6312]), "", "Run number"),
+        Column("start", np.array([1.5, np.nan, -np.inf]), "s", "Start"),
+        Column("gain", np.array([0.1, 58.0, np.nan], np.float32), "adu"),
+        Column("events", np.array([100, -1, 0], np.int16), "", "Events", missing=-1),
+        Column("verdict", np.array(["ok", "=1+2", 'a "b", c']), "", "What the checks say"),
+        Column("two", np.array([[1, 2], [3, 4], [5, 6]], np.int32)),
+    ),
+    {"camera": "NectarCAMQM", "next_offset": None, "note": "Two\nlines and é"},
+)
+
+
+def test_json_has_nothing_that_json_has_not() -> None:
+    found = json.loads(encode(TABLE, Format.JSON))
+    assert found["rows"] == 3
+    assert found["meta"]["camera"] == "NectarCAMQM"
+    assert found["data"]["start"] == [1.5, None, None]
+    assert found["data"]["gain"] == [0.1, 58.0, None]  # and not 0.10000000149
+    assert found["data"]["events"] == [100, None, 0]
+    assert found["data"]["two"] == [[1, 2], [3, 4], [5, 6]]
+    assert found["columns"][1] == {
+        "name": "start",
+        "unit": "s",
+        "description": "Start",
+        "dtype": "float64",
+    }
+    assert found["columns"][4]["dtype"] == "str"
+
+
+def test_csv_is_safe_to_open_in_a_spreadsheet() -> None:
+    lines = encode(TABLE, Format.CSV).decode().split("\r\n")
+    comments = [line for line in lines if line.startswith("#")]
+    assert comments == ["# camera: NectarCAMQM", "# note: Two lines and é"]
+    header, *rows = csv.reader(line for line in lines if not line.startswith("#"))
+    assert header == ["run", "start [s]", "gain [adu]", "events", "verdict", "two[0]", "two[1]"]
+    assert rows[0] == ["6310", "1.5", "0.1", "100", "ok", "1", "2"]
+    assert rows[1] == ["6311", "", "58.0", "", "'=1+2", "3", "4"]
+    assert rows[2][4] == 'a "b", c'
+
+
+@pytest.mark.parametrize("form", [Format.FITS, Format.VOTABLE])
+@pytest.mark.filterwarnings("error")
+def test_astropy_reads_what_it_wrote(form: Format) -> None:
+    found = AstropyTable.read(io.BytesIO(encode(TABLE, form)), format=form.value)
+    assert len(found) == 3
+    assert found["start"].unit == "s"
+    assert found["run"].tolist() == [6310, 6311, 6312]
+    assert found["events"].mask.tolist() == [False, True, False]
+    assert found["two"].tolist() == [[1, 2], [3, 4], [5, 6]]
+    assert [str(word).strip() for word in found["verdict"]] == ["ok", "=1+2", 'a "b", c']
+    assert found["gain"].dtype.itemsize == 4
+
+
+@pytest.mark.parametrize("form", [*Format])
+def test_a_table_may_have_no_rows(form: Format) -> None:
+    columns = (Column("run", np.empty(0, int)), Column("word", np.empty(0, "U1")))
+    assert encode(Table("nothing", columns), form)
+
+
+@pytest.mark.parametrize(
+    ("accept", "form"),
+    [
+        ("", Format.JSON),
+        ("*/*", Format.JSON),
+        ("text/csv", Format.CSV),
+        ("text/html, application/fits;q=0.9", Format.FITS),
+        ("application/x-votable+xml", Format.VOTABLE),
+        ("image/png", None),
+    ],
+)
+def test_the_accept_header_chooses(accept: str, form: Format | None) -> None:
+    assert Format.accepted(accept) is form
+
+
+@given(
+    hnp.arrays(
+        st.sampled_from([np.float32, np.float64, np.int16, np.int64]),
+        hnp.array_shapes(max_dims=2, max_side=5),
+    )
+)
+def test_numbers_come_back_exactly(values: np.ndarray) -> None:
+    found = json.loads(dump(plain(values)))
+    flat = np.array(found, object).reshape(values.shape)
+    for one, other in zip(values.ravel(), flat.ravel(), strict=True):
+        if other is None:
+            assert not np.isfinite(one)
+        else:
+            assert values.dtype.type(other) == one

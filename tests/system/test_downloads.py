@@ -1,0 +1,323 @@
+"""Originals and baskets of a real dashboard with accounts, two processes and a worker on demand."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import hashlib
+import io
+import json
+import os
+import signal
+import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from browsing import DashboardPage
+from playwright.sync_api import Browser
+from processes import LOOPBACK, eventually
+from visitors import PASSWORD, LoginServer, Visitor, logged_in
+
+from dqm_app.accounts.audit import Event
+from dqm_app.accounts.roles import Role
+from dqm_app.accounts.tokens import Scope
+from dqm_app.downloads.basket import PROGRESS, Basket
+from dqm_client import ApiError, Client
+from dqm_db.settings import DatabaseSettings, load
+from dqm_db.writer import open_writer
+from ingest.reading import ReadJob, read_run
+
+pytestmark = pytest.mark.system
+CAMERA = "NectarCAMQM"
+SAMPLES = Path(__file__).parent.parent / "data"
+STORED = (6001, 8001, 8003)
+COPIES = range(9001, 9041)
+"""Runs that hold what 6001 holds, so that a basket takes some time."""
+
+
+class Site(LoginServer):
+    """The dashboard, with its folder of baskets."""
+
+    def __init__(self, folder: Path) -> None:
+        url = f"file://{folder}/Data.fs"
+        super().__init__(folder, settings={"DQM_DB_URL": url})
+        self.downloads = folder / "state" / "downloads"
+
+    def client(self, name: str, *scopes: Scope) -> Client:
+        token = self.token(name, scopes or (Scope.READ, Scope.DOWNLOAD))
+        return Client(f"http://{LOOPBACK}:{self.port}", token)
+
+    def workers(self) -> list[int]:
+        """Processes that build baskets of this dashboard."""
+        return [pid for pid in family(self.pid) if b"--until-idle" in command(pid)]
+
+
+def command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""  # it has ended
+
+
+def family(pid: int) -> list[int]:
+    """Processes below *pid*, at any depth."""
+    parents: dict[int, list[int]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(folder.name))
+    found, left = [], [pid]
+    while left:
+        left += (children := parents.get(left.pop(), []))
+        found += children
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("downloads")
+    opened = load(DatabaseSettings, db_url=f"file://{folder}/Data.fs", lock_dir=folder / "locks")
+    with open_writer(opened) as writer:
+        for run in STORED:
+            found = read_run(ReadJob(SAMPLES / f"{CAMERA}_DQM_Run{run}.tar.gz"))
+            assert found.content is not None
+            writer.store_run(found.content, found.original)
+            for copy in COPIES if run == STORED[0] else ():
+                header = replace(found.content.header, run=copy)
+                writer.store_run(replace(found.content, header=header), found.original)
+    with Site(folder) as site:
+        eventually(lambda: site.client("expert").cameras() == [CAMERA], "the database is there")
+        yield site
+
+
+@pytest.fixture
+def owner(site: Site) -> str:
+    """An expert without baskets."""
+    name = f"expert-{os.urandom(4).hex()}"
+    site.add(name, Role.EXPERT)
+    return name
+
+
+def original(run: int) -> bytes:
+    return (SAMPLES / f"{CAMERA}_DQM_Run{run}.tar.gz").read_bytes()
+
+
+def begun(visitor: Visitor, runs: list[int]) -> dict:
+    """A basket that was begun in a browser."""
+    body = json.dumps({"camera": CAMERA, "runs": runs}).encode()
+    visitor.ask("/dqm_app")
+    answer = visitor.ask("/downloads", "POST", body, {"X-XSRFToken": visitor.cookies["_xsrf"]})
+    assert answer.status == 201, answer.text
+    return json.loads(answer.text)
+
+
+def state(visitor: Visitor, basket: dict) -> dict:
+    return json.loads(visitor.ask(f"/downloads/{basket['id']}").text)
+
+
+def test_a_basket_for_a_notebook(site, owner, tmp_path):
+    told: list[tuple[str, int, int]] = []
+    client = site.client(owner)
+    file = client.basket(
+        CAMERA, STORED, tmp_path / "runs.tar", progress=lambda *now: told.append(now)
+    )
+    with tarfile.open(file) as tar:
+        for run in STORED:
+            name = f"{run}/{CAMERA}_DQM_Run{run}.tar.gz"
+            assert tar.extractfile(name).read() == original(run)
+        rows = list(csv.DictReader(io.TextIOWrapper(tar.extractfile("runs.csv"))))
+    assert [int(row["run"]) for row in rows] == list(STORED)
+    assert told[-1] == ("fetching", file.stat().st_size, file.stat().st_size)
+    assert json.loads(
+        Visitor(site, {"Authorization": f"Bearer {site.token(owner, [Scope.DOWNLOAD])}"})
+        .ask("/downloads")
+        .text
+    ) == {"baskets": []}  # removed when it had been fetched
+    events = [(entry.event, entry.detail) for entry in site.log_of(owner)]
+    assert [event for event, _ in events if event in (Event.BASKET, Event.DOWNLOAD)] == [
+        Event.DOWNLOAD, Event.BASKET,
+    ]  # fmt: skip
+    assert any("3 runs of NectarCAMQM" in detail for _, detail in events)
+
+
+def test_the_original_of_one_run(site, owner, tmp_path):
+    file = site.client(owner).original(CAMERA, 8001, tmp_path / "run.tar.gz")
+    assert file.read_bytes() == original(8001)
+    assert any(
+        entry.event == Event.DOWNLOAD and "run 8001" in entry.detail for entry in site.log_of(owner)
+    )
+
+
+def test_an_interrupted_fetch_goes_on(site, owner, tmp_path):
+    """Of an original and of an archive, with what was there before."""
+    client = site.client(owner)
+    visitor = logged_in(site, owner)
+    basket = begun(visitor, list(STORED))
+    eventually(lambda: state(visitor, basket)["state"] == "done", "it is built")
+    path = f"/downloads/{basket['id']}/file"
+    archive = site.downloads / basket["id"] / "basket.tar"
+    for address, whole in [
+        (path, archive.read_bytes()),
+        (f"/originals/{CAMERA}/8001", original(8001)),
+    ]:
+        file = tmp_path / hashlib.sha256(address.encode()).hexdigest()
+        tag = visitor.ask(address, "HEAD" if address == path else "GET").header("ETag")
+        half = len(whole) // 2
+        Path(f"{file}.part").write_bytes(b"\0" * half)  # so that what comes is seen to be the rest
+        Path(f"{file}.part.etag").write_text(tag)
+        client._connection.fetch(address, file)
+        assert file.read_bytes() == b"\0" * half + whole[half:]
+        file.unlink()
+        Path(f"{file}.part").write_bytes(b"\0" * half)
+        Path(f"{file}.part.etag").write_text('"another"')  # it has changed: from the beginning
+        client._connection.fetch(address, file)
+        assert file.read_bytes() == whole
+
+
+def test_a_basket_is_its_owners(site, owner):
+    visitor, other = logged_in(site, owner), logged_in(site, "admin")
+    basket = begun(visitor, [6001])
+    eventually(lambda: state(visitor, basket)["state"] == "done", "it is built")
+    for path in (f"/downloads/{basket['id']}", f"/downloads/{basket['id']}/file"):
+        assert visitor.ask(path).status == 200
+        assert other.ask(path).status == 404
+    assert basket["id"] not in other.ask("/downloads").text
+    token = {"X-XSRFToken": other.cookies.get("_xsrf", "")}
+    other.ask("/dqm_app")
+    token = {"X-XSRFToken": other.cookies["_xsrf"]}
+    address = f"/downloads/{basket['id']}"
+    assert other.ask(address, "DELETE", headers=token).status == 404
+    assert visitor.ask(address, "DELETE").status == 403  # another site has no token
+    token = {"X-XSRFToken": visitor.cookies["_xsrf"]}
+    assert visitor.ask(address, "DELETE", headers=token).status == 204
+    assert visitor.ask(address).status == 404
+
+
+def test_who_may_take_files_away(site, owner):
+    viewer = logged_in(site, "viewer")
+    for path in ("/downloads", f"/downloads/{'0' * 32}", f"/originals/{CAMERA}/6001"):
+        assert viewer.ask(path).status == 403
+        assert Visitor(site).ask(path).status == 401
+    reader = site.client(owner, Scope.READ)
+    assert len(reader.runs(CAMERA)) == len(STORED) + len(COPIES)
+    with pytest.raises(ApiError) as refused:
+        reader.original(CAMERA, 6001, site.downloads / "never")
+    assert refused.value.status == 403
+    with pytest.raises(ApiError) as refused:
+        site.client(owner, Scope.DOWNLOAD).cameras()
+    assert refused.value.status == 403
+
+
+def test_what_is_no_choice_is_refused(site, owner):
+    visitor = logged_in(site, owner)
+    visitor.ask("/dqm_app")
+    token = {"X-XSRFToken": visitor.cookies["_xsrf"]}
+    for body, status in [
+        (b"", 400), (b"[]", 400), (b"[" * 100_000, 400), (b'{"camera": "NectarCAMQM"}', 400),
+        (b'{"camera": "NectarCAMQM", "runs": []}', 400),
+        (b'{"camera": "NectarCAMQM", "runs": [1e400]}', 400),
+        (b'{"camera": "../..", "runs": [6001]}', 404),
+        (b'{"camera": "NectarCAMQM", "runs": [6001, 7]}', 404),
+        (b" " * 200_001, 413),
+    ]:  # fmt: skip
+        assert visitor.ask("/downloads", "POST", body, token).status == status, body[:60]
+    assert json.loads(visitor.ask("/downloads").text) == {"baskets": []}
+
+
+def test_one_at_a_time_and_a_killed_worker(site, owner):
+    """The basket is taken up again, from its beginning, as soon as its owner looks at it."""
+    visitor = logged_in(site, owner)
+    basket = begun(visitor, [*STORED, *COPIES])
+    [worker] = eventually(site.workers, "a worker")[:1]
+    os.kill(worker, signal.SIGSTOP)
+    try:
+        body = json.dumps({"camera": CAMERA, "runs": [6001]}).encode()
+        token = {"X-XSRFToken": visitor.cookies["_xsrf"]}
+        answer = visitor.ask("/downloads", "POST", body, token)
+        stopped = state(visitor, basket)
+        assert stopped["state"] == "done" or answer.status == 409
+    finally:
+        os.kill(worker, signal.SIGKILL)
+    folder = site.downloads / basket["id"]
+    if stopped["state"] != "done":
+        (folder / PROGRESS).unlink(missing_ok=True)  # as if it had been killed before it began
+    eventually(lambda: state(visitor, basket)["state"] == "done", "another one builds it")
+    with tarfile.open(Basket.read(folder).archive) as tar:
+        assert len(tar.getnames()) == len(STORED) + len(COPIES) + 2
+
+
+def test_the_worker_ends_with_the_dashboard(tmp_path):
+    opened = load(
+        DatabaseSettings, db_url=f"file://{tmp_path}/Data.fs", lock_dir=tmp_path / "locks"
+    )
+    with open_writer(opened) as writer:
+        found = read_run(ReadJob(SAMPLES / f"{CAMERA}_DQM_Run6001.tar.gz"))
+        writer.store_run(found.content, found.original)
+    with Site(tmp_path) as site:
+        eventually(lambda: site.client("expert").cameras() == [CAMERA], "the database is there")
+        begun(logged_in(site, "expert"), [6001])
+        eventually(site.workers, "a worker")
+        processes = family(site.pid)
+        site.send(signal.SIGTERM)
+        site.process.wait(60)
+    eventually(lambda: not any(command(pid) for pid in processes), "no process is left")
+
+
+@pytest.mark.browser
+def test_baskets_on_the_page(browser: Browser, site: Site, owner: str) -> None:
+    page = DashboardPage(browser, f"http://{LOOPBACK}:{site.port}/login")
+    page.page.goto(page.url)
+    log_in(page, owner)
+    with contextlib.closing(page.page.context):
+        page.page.goto(f"http://{LOOPBACK}:{site.port}/?view=runs")
+        page.settled()
+        boxes = page[".runs-grid .body .pick input"]
+        boxes.nth(1).click()
+        boxes.nth(5).click(modifiers=["Shift"])
+        words = page[".choice-of-runs b"]
+        assert words.inner_text().startswith("5 runs chosen")
+        page[".runs-grid"].focus()
+        page.page.keyboard.press("Control+a")
+        assert words.inner_text().startswith(f"{len(STORED) + len(COPIES)} runs chosen")
+        assert page[".runs-grid .head .pick input"].is_checked()
+        page.page.keyboard.press("Escape")
+        assert not page[".choice-of-runs"].is_visible()
+        page.page.keyboard.press("Space")
+        page.page.keyboard.press("Shift+ArrowDown")
+        assert words.inner_text().startswith("2 runs chosen")
+        page[".runs-baskets .build"].click()
+        page[".runs-baskets .fetch"].wait_for()
+        with page.page.expect_download() as download:
+            page[".runs-baskets .fetch"].click()
+        with tarfile.open(download.value.path()) as tar:
+            assert len(tar.getnames()) == 4
+        page.page.reload()
+        page.settled()
+        page[".runs-baskets .fetch"].wait_for()
+        assert not page[".choice-of-runs"].is_visible()
+        page[".runs-baskets li button"].click()
+        page[".runs-baskets li"].wait_for(state="detached")
+        assert page[".runs-baskets .wrong"].is_hidden()
+        assert not page.errors
+
+
+@pytest.mark.browser
+def test_who_only_looks_is_offered_nothing(browser: Browser, site: Site) -> None:
+    page = DashboardPage(browser, f"http://{LOOPBACK}:{site.port}/login")
+    page.page.goto(page.url)
+    log_in(page, "viewer")
+    with contextlib.closing(page.page.context):
+        page.page.goto(f"http://{LOOPBACK}:{site.port}/?view=runs")
+        page.settled()
+        page[".runs-grid .body .row"].first.wait_for()
+        assert page[".runs-grid .pick, .runs-baskets, a.original"].count() == 0
+        assert not page.errors
+
+
+def log_in(page: DashboardPage, name: str) -> None:
+    page["#name"].fill(name)
+    page["#password"].fill(PASSWORD)
+    page["form button[type=submit]"].click()
+    page.settled()

@@ -1,0 +1,268 @@
+"""Logging in and out of a real dashboard of several processes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from urllib.parse import quote
+
+import pytest
+from browsing import DashboardPage
+from postgres_server import postgres_server
+from processes import LOOPBACK, ServerProcess, eventually, free_port
+from visitors import (
+    APPLICATION,
+    PAGE,
+    PASSWORD,
+    LoginServer,
+    Visitor,
+    closed,
+    logged_in,
+    open_socket,
+    run,
+)
+
+from dqm_app.accounts import users
+from dqm_app.accounts.roles import Role
+from dqm_app.accounts.tokens import Scope
+from dqm_app.login.sockets import LOGGED_OUT, LOOK_SECONDS
+
+pytestmark = pytest.mark.system
+ASKED = 12
+"""Requests on connections of their own, of which each process gets some."""
+
+
+@pytest.fixture(scope="module", params=["dqm serve", "bokeh serve"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """For all tests of this module."""
+    plain = request.param == "bokeh serve"
+    with LoginServer(tmp_path_factory.mktemp("login"), plain=plain) as server:
+        yield server
+
+
+def everywhere(visitor: Visitor) -> set[bool]:
+    """What all processes say to whether the visitor is in."""
+    return {visitor.is_in() for _ in range(ASKED)}
+
+
+def test_in_and_out_again(server):
+    visitor = Visitor(server)
+    wanted = "/dqm_app?camera=NectarCAMQM&run=6310&view=maps"
+    answer = visitor.ask(wanted)
+    assert answer.asks_for_login
+    form = visitor.ask(answer.header("Location"))
+    [kept] = re.findall(r'name="next" value="([^"]*)"', form.text)
+    answer = visitor.login("Viewer", next=kept.replace("&amp;", "&"))
+    assert (answer.status, answer.header("Location")) == (303, wanted)
+    assert everywhere(visitor) == {True}
+    assert "viewer" in visitor.ask("/account").text
+    old = dict(visitor.cookies)
+    answer = visitor.form("/logout")
+    assert (answer.status, answer.header("Location")) == (303, "/login")
+    assert everywhere(visitor) == {False}
+    eventually(lambda: everywhere(Visitor(server, cookies=dict(old))) == {False}, "no replay")
+
+
+def test_the_cookies_of_plain_http(server):
+    visitor = Visitor(server)
+    visitor.ask("/login")
+    answer = visitor.login("viewer")
+    set_ = [value for name, value in answer.headers if name.lower() == "set-cookie"]
+    assert len(set_) == 2
+    for line in set_:
+        assert re.match(r"dqm-(session|device)=", line)
+        assert "HttpOnly" in line and "SameSite=Lax" in line and "Path=/" in line
+
+
+def test_logging_out_everywhere_ends_what_is_open(server):
+    """Also the websockets, in all processes."""
+    here, there = logged_in(server, "expert"), logged_in(server, "expert")
+    other = logged_in(server, "viewer")
+
+    async def open_pages() -> list:
+        return [await open_socket(who, who.ask(PAGE).token) for who in (here, there) * 3]
+
+    async def scenario() -> list[int | None]:
+        sockets = await open_pages()
+        kept = await open_socket(other, other.ask(PAGE).token)
+        assert here.form("/logout", {"everywhere": "yes"}).status == 303
+        codes = await asyncio.wait_for(asyncio.gather(*map(closed, sockets)), 30)
+        assert kept.close_code is None and kept.protocol is not None
+        kept.close()
+        await closed(kept)
+        return codes
+
+    assert run(scenario()) == [LOGGED_OUT] * 6
+    eventually(lambda: everywhere(there) == {False}, "the other browser is out")
+    assert everywhere(other) == {True}
+
+
+def test_a_new_login_is_a_new_session(server):
+    """Who plants his own session in a browser sees nothing of what is done after the login."""
+    attacker = logged_in(server, "viewer")
+    victim = Visitor(server, cookies=dict(attacker.cookies))
+    victim.login("expert")
+    assert victim.session != attacker.session
+    assert "expert" in victim.ask("/account").text
+    assert "<h1>viewer</h1>" in attacker.ask("/account").text
+
+
+def test_changes_of_a_user_hold_within_seconds(server):
+    server.add("changing", Role.EXPERT)
+    visitor = logged_in(server, "changing")
+    program = Visitor(server, {"Authorization": f"Bearer {server.token('changing', [Scope.READ])}"})
+    address = "/originals/NectarCAMQM/1"
+    assert visitor.ask(address).status != 403
+    assert program.ask("/api/v1/openapi.json").status == 200
+    with server.changing() as session, session.begin():
+        users.set_role(session, "changing", Role.VIEWER)
+    eventually(lambda: {visitor.ask(address).status for _ in range(ASKED)} == {403}, "a viewer now")
+    assert everywhere(visitor) == {True}
+    with server.changing() as session, session.begin():
+        users.disable(session, "changing")
+    eventually(lambda: everywhere(visitor) == {False}, "out")
+    eventually(
+        lambda: {program.ask("/api/v1/openapi.json").status for _ in range(ASKED)} == {401}, "so"
+    )
+    assert visitor.login("changing").status == 403
+
+
+def test_the_account_page(server):
+    server.add("selfish", Role.EXPERT)
+    visitor, other = logged_in(server, "selfish"), logged_in(server, "selfish")
+    page = visitor.ask("/account").text
+    assert "this browser" in page and "Who did what" not in page
+    [number] = re.findall(r'name="number" value="(\w+)"', page)
+    assert "logged out" in visitor.form("/account/session", {"number": number}).text
+    eventually(lambda: everywhere(other) == {False}, "the other browser is out")
+    made = visitor.form("/account/token", {"label": "<b>n</b>", "days": "1", "scope": "read"}).text
+    assert "<b>n</b>" not in made
+    [token] = re.findall(r"dqm_[0-9a-f]{16}_[\w-]{43}", made)
+    program = Visitor(server, {"Authorization": f"Bearer {token}"})
+    assert program.ask("/api/v1/openapi.json").status == 200
+    for days in ("nan", "inf", "-1", "1e999", "x", ""):
+        fields = {"label": "n", "days": days, "scope": "read"}
+        assert "No token was made" in visitor.form("/account/token", fields).text
+    revoked = visitor.form("/account/revoke", {"token": token[4:20]}).text
+    assert "does not work any more" in revoked
+    eventually(
+        lambda: {program.ask("/api/v1/openapi.json").status for _ in range(ASKED)} == {401}, "so"
+    )
+    words = {"old": PASSWORD, "new": "other words of a test", "again": "other words of a test"}
+    assert "two ways" in visitor.form("/account/password", words | {"again": "x"}).text
+    assert "another one" in visitor.form("/account/password", words | {"old": "wrong"}).text
+    assert (
+        "Not changed" in visitor.form("/account/password", words | {"new": "s", "again": "s"}).text
+    )
+    assert visitor.form("/account/password", words).status == 303
+    eventually(lambda: everywhere(visitor) == {False}, "so is this browser")
+    assert visitor.login("selfish", "other words of a test").status == 303
+    assert "Who did what" in logged_in(server, "admin").ask("/account").text
+
+
+def test_over_tls_cookies_are_of_this_host_alone(tmp_path):
+    """Behind a proxy, below a path."""
+    options = ["--use-xheaders", "--prefix", "/nectarcam"]
+    with LoginServer(tmp_path, *options, processes=1) as server:
+        visitor = Visitor(server, {"X-Scheme": "https", "X-Real-Ip": "192.0.2.7"}, "/nectarcam")
+        page = visitor.ask(PAGE)
+        assert page.header("Location").startswith("/nectarcam/login?next=%2Fnectarcam%2Fdqm_app")
+        form = visitor.ask("/login")
+        answer = visitor.login("viewer")
+        assert answer.header("Location") == "/nectarcam/"
+        set_ = [value for one in (form, answer) for name, value in one.headers
+                if name.lower() == "set-cookie"]  # fmt: skip
+        assert sorted(line.partition("=")[0] for line in set_) == [
+            "__Host-dqm-device", "__Host-dqm-session", "_xsrf"
+        ]  # fmt: skip
+        for line in set_:
+            assert "Secure" in line and "SameSite=Lax" in line
+            assert re.search(r"Path=/(;|$)", line) and "Domain" not in line
+        assert visitor.is_in()
+        assert [entry.address for entry in server.log_of("viewer")] == ["192.0.2.7"]
+        # what was given over TLS is not taken without
+        plain = Visitor(server, {"X-Scheme": "http"}, "/nectarcam", dict(visitor.cookies))
+        assert not plain.is_in()
+
+
+def test_it_does_not_start_without_a_word_about_login(tmp_path):
+    port = free_port()
+    command = ["bokeh", "serve", "--port", str(port), "--address", LOOPBACK, APPLICATION]
+    environment = {"DQM_AUTH": "accounts", "DQM_STATE_DIR": str(tmp_path / "state")}
+    environment["BOKEH_SECRET_KEY"] = "some key"
+    server = ServerProcess(command, port, tmp_path / "log", environment)
+    server.start(wait=False)
+    assert server.wait() != 0
+    assert "--auth-module dqm_app/auth_module.py, or set DQM_AUTH=none" in server.text()
+
+
+def test_what_dqm_serve_says_at_its_start(tmp_path):
+    port = free_port()
+    environment = {"DQM_AUTH": "accounts", "DQM_STATE_DIR": str(tmp_path / "state"),
+                   "DQM_DB_URL": "zeo://127.0.0.1:1", "BOKEH_SECRET_KEY": ""}  # fmt: skip
+    command = ["dqm", "serve", "--port", str(port), "--num-procs", "2"]
+    with ServerProcess(command, port, tmp_path / "log", environment) as server:
+        server.wait_for_log("BOKEH_SECRET_KEY is not set")
+        server.wait_for_log("dqm user add NAME --role admin")
+        assert Visitor(server).ask(PAGE).asks_for_login
+
+
+def test_accounts_that_cannot_be_reached(tmp_path):
+    """Nobody is let in, but what is the same for everybody is there, and open pages stay."""
+    with ExitStack() as stack:
+        database = stack.enter_context(postgres_server())
+        settings = {"DQM_ACCOUNTS_URL": database.database()}
+        server = stack.enter_context(LoginServer(tmp_path, settings=settings))
+        visitor = logged_in(server, "viewer")
+        assert everywhere(visitor) == {True}
+
+        async def scenario() -> None:
+            socket = await open_socket(visitor, visitor.ask(PAGE).token)
+            database.stop()
+            eventually(
+                lambda: {visitor.ask(PAGE).status for _ in range(ASKED)} == {503}, "nobody knows"
+            )
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(closed(socket), LOOK_SECONDS + 1)
+            socket.close()
+            await closed(socket)
+
+        run(scenario())
+        assert visitor.ask("/alive").status == 200
+        assert visitor.ask("/assets/app.js").status == 200
+        assert visitor.ask("/health").status in (200, 503)
+        answer = Visitor(server).login("viewer")
+        assert answer.status == 503 and "cannot be reached" in answer.text
+
+
+@pytest.mark.browser
+def test_a_permalink_survives_the_login(server, browser):
+    query = "camera=NectarCAMQM&run=6310&view=maps&pixels=1,2"
+    url = f"http://{LOOPBACK}:{server.port}/?{query}"
+    page = DashboardPage(browser, url)
+    try:
+        page.page.goto(url)
+        assert "/login?next=" in page.page.url
+        page.page.fill("#name", "viewer")
+        page.page.fill("#password", "wrong")
+        page.page.press("#password", "Enter")
+        page.page.wait_for_selector(".fault")
+        page.page.fill("#password", PASSWORD)
+        page.page.press("#password", "Enter")
+        page.page.wait_for_url("**/dqm_app?*")
+        assert page.page.url.endswith(f"/dqm_app?{query}") or quote("1,2") in page.page.url
+        # logged out elsewhere, the open page leads to the login by itself, and back to itself
+        address = page.page.url
+        cookies = {one["name"]: one["value"] for one in page.page.context.cookies()}
+        page.page.wait_for_function("() => globalThis.Bokeh && Bokeh.documents.length > 0")
+        Visitor(server, cookies=cookies).form("/logout", {"everywhere": "yes"})
+        page.page.wait_for_url("**/login?next=*")
+        page.page.fill("#name", "viewer")
+        page.page.fill("#password", PASSWORD)
+        page.page.press("#password", "Enter")
+        page.page.wait_for_url("**/dqm_app?*")
+        assert page.page.url == address
+    finally:
+        page.__exit__()

@@ -1,0 +1,212 @@
+"""Who may ask for what: each route of the server, for each role and kind of token.
+
+A route that is not in the table fails here, and so does one that asks nobody who he is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from visitors import PAGE, SECRET, LoginServer, Visitor, logged_in
+
+from dqm_app.accounts.roles import Role
+from dqm_app.accounts.tokens import Scope
+
+pytestmark = pytest.mark.system
+
+ID = "0123456789abcdef" * 2
+API = "/api/v1"
+OF_CAMERA = rf"{API}/cameras/([\w.+-]{{1,100}})"
+OF_RUN = rf"{OF_CAMERA}/runs/([0-9]{{1,10}})"
+CAMERA = f"{API}/cameras/NectarCAMQM"
+
+EVERYBODY = "nobody viewer expert admin read download metrics"
+PEOPLE = "viewer expert admin"
+READERS = "viewer expert admin read"
+TAKERS = "expert admin download"
+MONITORS = "admin metrics"
+"""Browsers of each role, and programs with a token of an admin of one scope."""
+
+TABLE: dict[tuple[str, str], tuple[str, str]] = {
+    # pattern, method: an address, who may
+    (r"/dqm_app/?", "GET"): (PAGE, PEOPLE),
+    (r"/dqm_app/ws", "GET"): (f"{PAGE}/ws", PEOPLE),
+    (r"/login", "GET"): ("/login", EVERYBODY),
+    (r"/login", "POST"): ("/login", EVERYBODY),
+    (r"/logout", "GET"): ("/logout", EVERYBODY),
+    (r"/logout", "POST"): ("/logout", EVERYBODY),
+    (r"/account", "GET"): ("/account", PEOPLE),
+    (r"/account/session", "POST"): ("/account/session", PEOPLE),
+    (r"/account/password", "POST"): ("/account/password", PEOPLE),
+    (r"/account/token", "POST"): ("/account/token", PEOPLE),
+    (r"/account/revoke", "POST"): ("/account/revoke", PEOPLE),
+    (r"/alive", "GET"): ("/alive", EVERYBODY),
+    (r"/health", "GET"): ("/health", EVERYBODY),
+    (r"/ready", "GET"): ("/ready", EVERYBODY),
+    (r"/metrics", "GET"): ("/metrics", MONITORS),
+    (rf"{API}/openapi\.json", "GET"): (f"{API}/openapi.json", READERS),
+    (rf"{API}/cameras", "GET"): (f"{API}/cameras", READERS),
+    (rf"{OF_CAMERA}/runs", "GET"): (f"{CAMERA}/runs", READERS),
+    (OF_RUN, "GET"): (f"{CAMERA}/runs/1", READERS),
+    (rf"{OF_RUN}/verdict", "GET"): (f"{CAMERA}/runs/1/verdict", READERS),
+    (rf"{OF_RUN}/statistics", "GET"): (f"{CAMERA}/runs/1/statistics", READERS),
+    (rf"{OF_RUN}/quantities/([\w.+-]{{1,100}})", "GET"): (
+        f"{CAMERA}/runs/1/quantities/MEAN",
+        READERS,
+    ),
+    (rf"{OF_CAMERA}/trends/names", "GET"): (f"{CAMERA}/trends/names", READERS),
+    (rf"{OF_CAMERA}/trends", "GET"): (f"{CAMERA}/trends", READERS),
+    (rf"{OF_CAMERA}/pixels/([\w.+-]{{1,100}})", "GET"): (f"{CAMERA}/pixels/MEAN", READERS),
+    (rf"{API}(?:/.*)?", "GET"): (f"{API}/nothing", READERS),
+    (r"/downloads", "GET"): ("/downloads", TAKERS),
+    (r"/downloads", "POST"): ("/downloads", TAKERS),
+    (r"/downloads/([0-9a-f]{32})", "GET"): (f"/downloads/{ID}", TAKERS),
+    (r"/downloads/([0-9a-f]{32})", "DELETE"): (f"/downloads/{ID}", TAKERS),
+    (r"/downloads/([0-9a-f]{32})/file", "GET"): (f"/downloads/{ID}/file", TAKERS),
+    (r"/originals/([\w.+-]{1,100})/([0-9]{1,10})", "GET"): ("/originals/NectarCAMQM/1", TAKERS),
+    (r"/assets/([\w.]+)", "GET"): ("/assets/app.js", EVERYBODY),
+    (r"/static/(.*)", "GET"): ("/static/js/bokeh.min.js", EVERYBODY),
+    (r"/?", "GET"): ("/", EVERYBODY),
+    (r"/bokeh_app/?", "GET"): ("/bokeh_app", EVERYBODY),
+    # of Bokeh's server, which asks nobody: an icon, and the folder of scripts and style sheets
+    (r"/favicon.ico", "GET"): ("/favicon.ico", EVERYBODY),
+    (r"/dqm_app/static/(.*)", "GET"): (f"{PAGE}/static/app.js", EVERYBODY),
+}
+UNGUARDED = {r"/favicon.ico": "IcoHandler", r"/dqm_app/static/(.*)": "StaticFileHandler"}
+
+LISTING = """
+import json
+from bokeh.server.tornado import BokehTornado
+from tornado.web import RequestHandler
+from dqm_app.login.access import Guarded
+from dqm_app.login.provider import LoginProvider
+from dqm_app.server import load_application
+
+tornado = BokehTornado({"/dqm_app": load_application()}, auth_provider=LoginProvider())
+missing = RequestHandler._unimplemented_method
+print(json.dumps([
+    {
+        "pattern": rule.matcher.regex.pattern.removesuffix("$"),
+        "handler": rule.target.__name__,
+        "guarded": issubclass(rule.target, Guarded),
+        "says": any("access" in vars(kind) for kind in rule.target.__mro__ if kind is not Guarded),
+        "methods": [
+            method for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+            if getattr(rule.target, method.lower()) is not missing
+        ],
+    }
+    for rule in tornado.wildcard_router.rules
+]))
+"""
+
+
+@pytest.fixture(scope="module")
+def routes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """All that the server has."""
+    environment = {name: value for name, value in os.environ.items() if name[:4] != "DQM_"} | {
+        "DQM_SERVED_WITH_LOGIN": "1",
+        "DQM_STATE_DIR": str(tmp_path_factory.mktemp("listing")),
+        "BOKEH_SECRET_KEY": SECRET,
+    }
+    listed = subprocess.run(
+        [sys.executable, "-c", LISTING], env=environment, capture_output=True, text=True, check=True
+    )
+    found = json.loads(listed.stdout)
+    assert len(found) > 30
+    return found
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoginServer]:
+    """For all tests of this module."""
+    with LoginServer(tmp_path_factory.mktemp("routes"), processes=1) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def visitors(server: LoginServer) -> dict[str, Visitor]:
+    """One of each kind."""
+    programs = {
+        scope.value: Visitor(server, {"Authorization": f"Bearer {server.token('admin', [scope])}"})
+        for scope in Scope
+    }
+    people = {role.word: logged_in(server, role.word) for role in Role}
+    found = {"nobody": Visitor(server), **people, **programs}
+    assert sorted(found) == sorted(EVERYBODY.split())
+    return found
+
+
+def test_the_table_has_every_route_and_method(routes):
+    served = {(route["pattern"], method) for route in routes for method in route["methods"]}
+    assert served == set(TABLE)
+
+
+def test_every_route_asks_who_calls(routes):
+    unguarded = {route["pattern"]: route["handler"] for route in routes if not route["guarded"]}
+    assert unguarded == UNGUARDED
+    assert [route for route in routes if route["guarded"] and not route["says"]] == []
+
+
+@pytest.mark.parametrize("who", EVERYBODY.split())
+@pytest.mark.parametrize(("pattern", "method"), sorted(TABLE))
+def test_everybody_gets_what_is_his_and_nothing_else(server, visitors, pattern, method, who):
+    path, allowed = TABLE[pattern, method]
+    visitor = visitors[who]
+    if pattern == "/logout" and who in {role.word for role in Role}:
+        visitor = logged_in(server, who)  # the others go on being logged in
+    if method == "GET":
+        answer = visitor.ask(path)
+    else:
+        if "_xsrf" not in visitor.cookies:
+            visitor.ask("/login")
+        data = urlencode({"name": "stranger", "password": "wrong"}).encode()
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        if "Authorization" not in visitor.headers:  # programs need none
+            headers["X-XSRFToken"] = visitor.cookies["_xsrf"]
+        if method == "DELETE":
+            data = None
+        answer = visitor.ask(path, method, data, headers)
+    got = (answer.status, answer.header("Location"))
+    if pattern == "/login" and method == "POST":
+        assert answer.status in (403, 429) and "</form>" in answer.text, got
+    elif who in allowed.split():
+        assert answer.status not in (401, 403, 405, 500) and not answer.asks_for_login, got
+    elif who == "nobody":
+        assert answer.status == 401 or (method == "GET" and answer.asks_for_login), got
+        assert "NectarCAMQM" not in answer.text
+    else:
+        assert answer.status == 403, got
+
+
+@pytest.mark.parametrize(
+    ("pattern", "method"), sorted(key for key in TABLE if key[1] not in ("GET", "HEAD"))
+)
+@pytest.mark.parametrize("fault", ["none", "wrong", "another site", "sibling site", "no cookie"])
+def test_no_other_site_changes_anything(server, pattern, method, fault):
+    visitor = logged_in(server, "admin")
+    path, _ = TABLE[pattern, method]
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    token = visitor.cookies["_xsrf"]
+    if fault == "wrong":
+        other = Visitor(server)
+        other.ask("/login")
+        token = other.cookies["_xsrf"]
+    if fault != "none":
+        headers["X-XSRFToken"] = token
+    if fault == "another site":
+        headers["Sec-Fetch-Site"] = "cross-site"
+    if fault == "sibling site":
+        headers["Sec-Fetch-Site"] = "same-site"
+    if fault == "no cookie":
+        del visitor.cookies["_xsrf"]
+    body = None if method == "DELETE" else b"name=admin&everywhere=yes"
+    answer = visitor.ask(path, method, body, headers)
+    assert answer.status == 403, answer
+    assert visitor.is_in()
