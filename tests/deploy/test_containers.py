@@ -200,13 +200,22 @@ def test_the_literal_tar_commands_back_up_and_restore(
     folder = tmp_path_factory.mktemp("here")
     engine("-euc", f"chown {OWNER} {shlex.quote(str(folder))}", program="sh")
 
-    writing = "until test -e /tmp/enough; do dqm ingest --force /incoming/*8001*.gz || exit; done"
+    def size() -> int:
+        told = engine("exec", "dqm-primary", "stat", "--format=%s", "/data/filestorage/Data.fs")
+        return int(told.stdout)
+
+    # each of these commits anew what is computed from the runs
+    writing = "until test -e /tmp/enough; do dqm rebuild-trends || exit; done"
+    before = size()
     engine("exec", "--detach", "dqm-ingest", "sh", "-c", f"{writing}; touch /tmp/ended")
+    eventually(lambda: size() > before, "the primary is written to")
     try:
         done = engine(
             "-c", back_up.replace("docker ", "podman "), program="bash", cwd=folder, check=False
         )
         assert done.returncode in (0, 1), done.stderr  # 1: files changed meanwhile
+        copied = size()
+        eventually(lambda: size() > copied, "it was written to until now")
     finally:
         engine("exec", "dqm-ingest", "touch", "/tmp/enough")
     ended = "until test -e /tmp/ended; do sleep 0.1; done"
