@@ -216,7 +216,7 @@ def test_a_stop_is_orderly(stack: Stack) -> None:
     for service in SERVICES:
         (told,) = json.loads(stack.engine("inspect", f"dqm-{service}").stdout)
         assert told["State"]["ExitCode"] == 0, service
-    stack.compose("start")
+    stack.compose("up", "--detach", "--wait")  # others find it as it was
 
 
 def test_two_hosts_replicate_over_tls(

@@ -205,7 +205,7 @@ def test_the_literal_tar_commands_back_up_and_restore(
         return int(told.stdout)
 
     # each of these commits anew what is computed from the runs
-    writing = "until test -e /tmp/enough; do dqm rebuild-trends || exit; done"
+    writing = "until test -e /tmp/enough; do DQM_LOCK_WAIT=60 dqm rebuild-trends || break; done"
     before = size()
     engine("exec", "--detach", "dqm-ingest", "sh", "-c", f"{writing}; touch /tmp/ended")
     eventually(lambda: size() > before, "the primary is written to")
