@@ -54,6 +54,8 @@ SCRIPTS_OF_VIEWS: Mapping[str, frozenset[str]] = MappingProxyType(
     }
 )
 """What views without figures need instead; the table in static/views.js says the same."""
+STYLE_OF_FORMS = "forms.css"
+"""Of pages of their own, such as the login."""
 STYLE_OF_PLOTS = "plots.css"
 STYLE_OF_VIEWS: Mapping[str, str] = MappingProxyType(
     {"overview": "overview.css", "runs": "runs_table.css", "system": "system.css"}
@@ -88,7 +90,7 @@ def _variables(request: Any) -> dict[str, Any]:
         "import_map": import_map(f"{root}/{ASSETS}"),
         "scripts": addresses("js"),
         "scripts_later": SCRIPTS_ON_DEMAND | _of_other_views(request),
-        "styles": addresses("css"),
+        "styles": {name: file for name, file in addresses("css").items() if name != STYLE_OF_FORMS},
         "styles_of_views": {name: STYLE_OF_VIEWS.get(name, STYLE_OF_PLOTS) for name in VIEWS},
         "style_of_view": STYLE_OF_VIEWS.get(_asked_view(request), STYLE_OF_PLOTS),
         "verdicts": [[status, *wording] for status, wording in words().items()],

@@ -174,6 +174,8 @@ class Client:
         progress
             Called with ``"building"`` or ``"fetching"``, bytes done, and bytes in all.
         """
+        if Path(file).exists():
+            raise FileExistsError(f"{file} exists")
         body = {"camera": camera, "runs": [int(run) for run in runs]}
         found = self._connection.post("/downloads", body)
         where = f"/downloads/{found['id']}"

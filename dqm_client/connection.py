@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
@@ -15,6 +16,8 @@ from urllib.parse import urlencode, urlsplit
 from dqm_client.errors import ApiError
 
 CHUNK = 1 << 20
+LATER = frozenset({0, 429, 502, 503, 504})
+"""Statuses after which another try may succeed; 0: there was no answer."""
 TRIES = 5
 """How often a file is taken up again after the connection was lost."""
 
@@ -102,6 +105,10 @@ class Connection:
             except (ConnectionError, TimeoutError, http.client.IncompleteRead) as error:
                 if not left:
                     raise ApiError(0, f"{path}: the connection was lost ({error})") from error
+            except ApiError as error:
+                if not left or error.status not in LATER:
+                    raise
+            time.sleep(2.0 ** (TRIES - left - 1))
         part.replace(file)
         return file
 
@@ -150,6 +157,8 @@ class Connection:
         except urllib.error.HTTPError as error:
             with error:
                 raise ApiError(error.code, _detail(error)) from error
+        except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
+            raise ApiError(0, f"{self.url} does not answer: {error!r}") from error
         except urllib.error.URLError as error:
             raise ApiError(0, f"{self.url} does not answer: {error.reason}") from error
 

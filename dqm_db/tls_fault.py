@@ -45,6 +45,8 @@ def fault_of_server(
             if not _refuses_plain(connection):
                 return None
             return WANTS_TLS if _speaks_tls(connect(), host) else None
+        except ConnectionResetError:  # at once; one that is not there refuses
+            return None if context is None else HUNG_UP
         except (OSError, UnicodeError):  # UnicodeError: a host that can be no name
             return None  # not there, or silent, which the caller says
         except ValueError as error:  # a host that no certificate can have

@@ -161,6 +161,7 @@ class Accounts:
         ------
         WeakPassword
         """
+        passwords.check(new, user.name)  # which is no guess
         counters = self._counters(user.name, client)
         with self._writing() as session:
             wait = throttle.admit(session, counters)

@@ -26,8 +26,8 @@ def _nobodys() -> str:
     return _hasher().hash("the password of nobody")
 
 
-def hashed(password: str, name: str) -> str:
-    """The hash that is stored for the user *name*; takes some 50 ms.
+def check(password: str, name: str) -> None:
+    """Refuse what nobody called *name* should have as a password.
 
     Raises
     ------
@@ -44,6 +44,11 @@ def hashed(password: str, name: str) -> str:
         raise WeakPassword("the password repeats a few characters: take some words")
     if password.casefold().replace(name.casefold(), "").strip(" 0123456789-_.") == "":
         raise WeakPassword(f"the password is little more than the name {name!r}: take some words")
+
+
+def hashed(password: str, name: str) -> str:
+    """The hash that is stored for the user *name*; takes some 50 ms. Raises as `check`."""
+    check(password, name)
     return _hasher().hash(password)
 
 

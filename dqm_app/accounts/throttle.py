@@ -52,6 +52,9 @@ OF_NAME = Limit(5, 900.0)
 OF_BROWSER = Limit(10, 900.0)
 OF_ADDRESS = Limit(30, 300.0)
 """More than of a name: a whole control room can have one address."""
+DECAY_SECONDS = 600.0
+"""After each of these an address has failed once less: more people are behind it than one, and who
+waits so long for one more guess gains nothing by it."""
 FORGET_SECONDS = 86_400.0
 """After so long without another failure a counter begins again."""
 
@@ -100,7 +103,7 @@ def admit(session: Session, counters: Sequence[Counter]) -> float:
     now = time.time()
     rows = [session.get(AttemptRow, counter.key, with_for_update=True) for counter in counters]
     waits = [
-        row.last + counter.limit.wait(row.failures) - now
+        row.last + counter.limit.wait(_failures(row, counter, now)) - now
         for counter, row in zip(counters, rows, strict=True)
         if row is not None and now - row.last < FORGET_SECONDS
     ]
@@ -110,10 +113,19 @@ def admit(session: Session, counters: Sequence[Counter]) -> float:
     for counter, row in zip(counters, rows, strict=True):
         if row is None:
             row = _first(session, counter.key, now)
-        row.failures = 1 if now - row.last >= FORGET_SECONDS else row.failures + 1
+        row.failures = _failures(row, counter, now) + 1
         row.last = now
     session.execute(delete(AttemptRow).where(AttemptRow.last < now - FORGET_SECONDS))
     return 0.0
+
+
+def _failures(row: AttemptRow, counter: Counter, now: float) -> int:
+    """Those that count."""
+    past = now - row.last
+    if past >= FORGET_SECONDS:
+        return 0
+    decayed = int(past / DECAY_SECONDS) if counter.limit is OF_ADDRESS else 0
+    return max(0, row.failures - decayed)
 
 
 def _first(session: Session, key: str, now: float) -> AttemptRow:
@@ -132,6 +144,7 @@ def forgive(session: Session, counters: Sequence[Counter]) -> None:
     """The attempt was none of guessing: forget it, and what the name or browser had failed before.
 
     An address keeps its earlier failures: who owns one account could begin again with it each time.
+    Nobody has to wait for what was right.
     """
     for counter in counters:
         row = session.get(AttemptRow, counter.key, with_for_update=True)
@@ -139,5 +152,6 @@ def forgive(session: Session, counters: Sequence[Counter]) -> None:
             continue
         if counter.limit is OF_ADDRESS:
             row.failures = max(0, row.failures - 1)
+            row.last -= counter.limit.wait(row.failures)
         else:
             session.delete(row)

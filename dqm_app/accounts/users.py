@@ -95,7 +95,7 @@ def stored(session: Session, name: str) -> UserRow | None:
 
 
 def set_password(session: Session, name: str, password: str) -> User:
-    """Give the user another password; whoever has logged in with the old one is logged out.
+    """Give the user another password; whoever got in with the old one is out, and so are programs.
 
     Raises
     ------
@@ -105,6 +105,7 @@ def set_password(session: Session, name: str, password: str) -> User:
     row.password = passwords.hashed(password, row.name)
     row.changed = time.time()
     _end_sessions(session, row)
+    _end_tokens(session, row)
     return User.of(row)
 
 
@@ -137,7 +138,7 @@ def disable(session: Session, name: str) -> User:
     _require_other_admin(session, row)
     row.disabled = True
     _end_sessions(session, row)
-    session.execute(delete(TokenRow).where(TokenRow.user_id == row.id))
+    _end_tokens(session, row)
     return User.of(row)
 
 
@@ -185,3 +186,7 @@ def _require_other_admin(session: Session, row: UserRow) -> None:
 
 def _end_sessions(session: Session, row: UserRow) -> None:
     session.execute(delete(SessionRow).where(SessionRow.user_id == row.id))
+
+
+def _end_tokens(session: Session, row: UserRow) -> None:
+    session.execute(delete(TokenRow).where(TokenRow.user_id == row.id))

@@ -64,10 +64,18 @@ class Archive:
             self._note(State.BUILDING)
             self._write()
             basket.part.replace(basket.archive)
-        except (DQMError, OSError) as error:
+        except BasketGone:
+            raise
+        except Exception as error:  # else it would be built again and again
             basket.part.unlink(missing_ok=True)
-            reason = str(error) if isinstance(error, DQMError) else f"{error.strerror or error}"
-            log.error("basket %s of %s failed: %s", basket.id, basket.owner or "anybody", reason)
+            if isinstance(error, DQMError | OSError):
+                reason = str(getattr(error, "strerror", None) or error)
+                log.error(
+                    "basket %s of %s failed: %s", basket.id, basket.owner or "anybody", reason
+                )
+            else:
+                reason = "the log of the worker says why"
+                log.exception("basket %s of %s failed", basket.id, basket.owner or "anybody")
             self._finish(State.FAILED, f"the archive could not be written: {reason}")
         else:
             missing = sum(bool(row[-1]) for row in self._rows)

@@ -207,8 +207,9 @@ class BasketFile(Guarded, StaticFileHandler):
         headers, tag = self.request.headers, f'"{self._get_cached_version(str(basket.archive))}"'
         if headers.get("If-Range", tag) != tag and "Range" in headers:
             del headers["Range"]  # Tornado does not look; it would be the rest of another file
-        if self.request.method == "GET" and "Range" not in self.request.headers:
-            await self.remember(Event.DOWNLOAD, f"basket {basket.id}")
+        if self.request.method == "GET":
+            part = headers.get("Range", "")[:60]
+            await self.remember(Event.DOWNLOAD, f"basket {basket.id} {part}".rstrip())
 
     def get_content_type(self) -> str:
         """Of a tar file."""
@@ -253,8 +254,9 @@ class OriginalFile(OfDownloads):
             self.finish()
             return
         start, end = self._part(len(original.data))
-        if start == 0:
-            await self.remember(Event.DOWNLOAD, f"{camera} run {number}")
+        size = len(original.data)
+        part = "" if (start, end) == (0, size) else f" bytes {start}-{end - 1} of {size}"
+        await self.remember(Event.DOWNLOAD, f"{camera} run {number}{part}")
         self.finish(original.data[start:end])
 
     def compute_etag(self) -> str | None:

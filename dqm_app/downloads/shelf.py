@@ -151,7 +151,8 @@ class Shelf:
                 f"{needed / 1e9:.1f}: choose fewer runs, remove baskets that you have fetched, or "
                 "try again later"
             )
-        free = shutil.disk_usage(self.folder).free
+        # what is being built will be written, too
+        free = shutil.disk_usage(self.folder).free - sum(map(_to_be_written, found))
         if free - needed < _FREE_AT_LEAST:
             raise BasketRefused(
                 f"the disk has {free / 1e9:.1f} GB left: choose fewer runs, or tell the admin"
@@ -162,6 +163,8 @@ class Shelf:
         for basket in list(self._all()):
             if basket.ends <= now:
                 _remove(basket.folder)
+        for left in self.folder.glob("gone-*"):  # by a process that was killed
+            shutil.rmtree(left, ignore_errors=True)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -189,6 +192,14 @@ def _bytes(basket: Basket) -> int:
     if progress.state is State.DONE:
         return basket.archive.stat().st_size if basket.archive.exists() else 0
     return 0 if progress.state is State.FAILED else int(basket.size * OVERHEAD)
+
+
+def _to_be_written(basket: Basket) -> int:
+    """Bytes that an unfinished basket has not taken yet."""
+    if basket.progress().state.is_over:
+        return 0
+    there = basket.part.stat().st_size if basket.part.exists() else 0
+    return max(0, int(basket.size * OVERHEAD) - there)
 
 
 def _remove(folder: Path) -> None:

@@ -122,7 +122,7 @@ def test_every_module_of_ours_is_there_and_compiled(engine: Podman) -> None:
         "    for module in pkgutil.walk_packages(path, package + '.'):\n"
         "        if module.name not in ('dqm.__main__', 'dqm_app.main', 'dqm_app.app_hooks'):\n"
         "            importlib.import_module(module.name)\n"
-        "import XRootD.client, aiohttp, webdav4.fsspec, PIL.Image, bokeh.io, twisted.web.server\n"
+        "import XRootD.client, aiohttp, webdav4.fsspec, PIL.Image, bokeh.io\n"
         "for module in sys.modules.values():\n"
         "    cached = getattr(module, '__cached__', None)\n"
         "    if cached and '/opt/' in cached: open(cached).close()\n"

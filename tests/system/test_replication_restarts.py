@@ -156,7 +156,7 @@ def test_a_primary_that_lost_a_transaction_refuses_the_replica(fleet: Fleet) -> 
     assert lost.hex() in (answer.reason or "")
     assert fleet.replica.last_transaction() == lost  # untouched, for whoever wants to rescue it
     fleet.put("since", "then")
-    for server in (fleet.replica, fleet.tail):
+    for server in (fleet.tail, fleet.replica):  # whom one follows must be there
         server.stop()
         resync(server)
     for server in (fleet.replica, fleet.tail):

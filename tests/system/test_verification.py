@@ -238,6 +238,7 @@ def test_after_a_restore_new_is_not_enough(own: System) -> None:
         server.stop()
         shutil.copytree(server.data_dir, own.directory / f"backup of {server.data_dir.name}")
         server.start()
+    eventually(own.db.storage.is_connected, "the writer is connected again")
     own.write(30)
     own.in_sync()
     before = own.verified()
