@@ -233,9 +233,13 @@ def test_the_literal_tar_commands_back_up_and_restore(
     assert again.returncode == 0
     engine("rm", "--force", "--time=0", "dqm-restored")
 
-    roles.start("again", "--volume=restored:/data", "--env=DQM_DB_WAIT=30", IMAGE, "primary")
-    rows = [json.loads(row) for row in roles.dqm("again", "runs", "--json").splitlines()]
-    assert {row["run"] for row in rows} == {6001, 8001, 8003}
-    for row in rows:
-        out = f"/tmp/{row['run']}.fits"
-        roles.dqm("again", "get", str(row["run"]), "--output", out)
+    try:
+        roles.start("again", "--volume=restored:/data", "--env=DQM_DB_WAIT=30", IMAGE, "primary")
+        rows = [json.loads(row) for row in roles.dqm("again", "runs", "--json").splitlines()]
+        assert {row["run"] for row in rows} == {6001, 8001, 8003}
+        for row in rows:
+            out = f"/tmp/{row['run']}.fits"
+            roles.dqm("again", "get", str(row["run"]), "--output", out)
+    finally:
+        engine("rm", "--force", "--time=10", "dqm-again", check=False)
+        roles.seconds.pop("again", None)
