@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from dqm_app.accounts.tokens import Scope
 from dqm_app.login.access import Access, Guarded
@@ -28,12 +28,6 @@ class Monitored(Guarded):
 
     def _log(self) -> None:
         """Log nothing: monitors ask every few seconds, and a 503 is an answer like any other."""
-
-    @property
-    def server_context(self) -> Any:
-        """Bokeh's context of the only application that there is."""
-        (context,) = self.application.applications.values()
-        return context.server_context
 
 
 class HealthCheck(Monitored):

@@ -49,8 +49,7 @@ class ApiHandler(Guarded):
     @property
     def service(self) -> Service:
         """The service of this process."""
-        (context,) = self.application.applications.values()
-        return service_of(context.server_context)
+        return service_of(self.server_context)
 
     async def prepare(self) -> None:
         """Wait until it is known whether the database answers, just after the start."""
@@ -128,8 +127,7 @@ class ApiHandler(Guarded):
             detail = "log in, or show a token: Authorization: Bearer dqm_…"
         elif status_code == HTTPStatus.FORBIDDEN:
             detail = "this needs another role, or a token with another scope"
-        if status_code == HTTPStatus.UNAUTHORIZED:
-            self.set_header("WWW-Authenticate", 'Bearer realm="NectarCAM DQM"')
+        self.challenge(status_code)
         status = HTTPStatus(status_code)
         self.set_status(status)
         self.set_header("Content-Type", "application/problem+json")

@@ -84,27 +84,30 @@ class BasketAnswer(BaseModel):
         )
 
 
-class OfDownloads(ApiHandler):
-    """What all addresses of downloads share."""
+class ForExperts(Guarded):
+    """Who may take files away, and whose baskets are meant."""
 
     access: ClassVar[Access] = Access.EXPERT
     scope: ClassVar[Scope | None] = Scope.DOWNLOAD
 
-    def set_default_headers(self) -> None:
-        """How far a basket is, is of this moment."""
-        super().set_default_headers()
-        self.set_header("Cache-Control", "no-store")
-
     @property
     def downloads(self) -> Downloads:
         """The downloads of this process."""
-        (context,) = self.application.applications.values()
-        return downloads_of(context.server_context)
+        return downloads_of(self.server_context)
 
     @property
     def owner(self) -> str:
         """Whose baskets are meant."""
         return "" if self.visitor is None else self.visitor.name
+
+
+class OfDownloads(ForExperts, ApiHandler):
+    """What all addresses of downloads share that answer with JSON."""
+
+    def set_default_headers(self) -> None:
+        """How far a basket is, is of this moment."""
+        super().set_default_headers()
+        self.set_header("Cache-Control", "no-store")
 
     async def basket(self, basket_id: str) -> Basket:
         """The basket of that id; raises `ProblemError` 404 when it is nobody's, or another's."""
@@ -178,11 +181,9 @@ class OneBasket(OfDownloads):
         self.set_status(HTTPStatus.NO_CONTENT)
 
 
-class BasketFile(Guarded, StaticFileHandler):
+class BasketFile(ForExperts, StaticFileHandler):
     """The archive of a basket: streamed, and resumed where it was interrupted (Range)."""
 
-    access: ClassVar[Access] = Access.EXPERT
-    scope: ClassVar[Scope | None] = Scope.DOWNLOAD
     is_page: ClassVar[bool] = True
     _basket: Basket | None = None
 
@@ -195,10 +196,8 @@ class BasketFile(Guarded, StaticFileHandler):
         await super().prepare()
         if self._finished:
             return
-        (context,) = self.application.applications.values()
-        downloads = downloads_of(context.server_context)
-        owner = "" if self.visitor is None else self.visitor.name
-        basket = await downloads.run(downloads.shelf.find, self.path_args[0], owner)
+        shelf = self.downloads.shelf
+        basket = await self.downloads.run(shelf.find, self.path_args[0], self.owner)
         if basket is None or not basket.archive.is_file():
             raise HTTPError(HTTPStatus.NOT_FOUND)
         self._basket = basket

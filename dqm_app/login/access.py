@@ -78,10 +78,10 @@ ANYBODY = Visitor(None, Role.ADMIN)
 """Whoever calls a dashboard without accounts."""
 
 
-def gate_of_application(application: BokehTornado) -> Gate:
-    """The gate of this process's server."""
+def server_context_of(application: BokehTornado) -> Any:
+    """Bokeh's context of the only application that there is; see `dqm_app.process_parts`."""
     (context,) = application.applications.values()
-    return gate_of(context.server_context)
+    return context.server_context
 
 
 class Guarded(RequestHandler):
@@ -110,9 +110,14 @@ class Guarded(RequestHandler):
     visitor: Visitor | None = None
 
     @property
+    def server_context(self) -> Any:
+        """What knows the parts of this process."""
+        return server_context_of(self.application)
+
+    @property
     def gate(self) -> Gate:
         """The gate of this process."""
-        return gate_of_application(self.application)
+        return gate_of(self.server_context)
 
     @property
     def client(self) -> Client:
@@ -169,9 +174,13 @@ class Guarded(RequestHandler):
 
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Say how to be let in to who was not."""
+        self.challenge(status_code)
+        super().write_error(status_code, **kwargs)
+
+    def challenge(self, status_code: int) -> None:
+        """Set the header that an answer 401 must have (RFC 9110, 15.5.2)."""
         if status_code == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", 'Bearer realm="NectarCAM DQM"')
-        super().write_error(status_code, **kwargs)
 
 
 def client_of(handler: RequestHandler) -> Client:

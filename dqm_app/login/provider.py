@@ -5,8 +5,9 @@ from __future__ import annotations
 from bokeh.server.auth_provider import AuthProvider
 from tornado.web import RequestHandler
 
-from dqm_app.login.access import Visitor, gate_of_application
+from dqm_app.login.access import Visitor, server_context_of
 from dqm_app.login.pages import LoginPage, Logout
+from dqm_app.process_parts import gate_of
 
 LOGIN_URL = "/login"
 LOGOUT_URL = "/logout"
@@ -14,7 +15,8 @@ LOGOUT_URL = "/logout"
 
 async def get_user_async(handler: RequestHandler) -> Visitor | None:
     """Who calls; None leads to the login."""
-    return await gate_of_application(handler.application).own_visitor(handler)  # type: ignore[arg-type]
+    context = server_context_of(handler.application)  # type: ignore[arg-type]
+    return await gate_of(context).own_visitor(handler)
 
 
 class LoginProvider(AuthProvider):
