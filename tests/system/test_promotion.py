@@ -18,16 +18,15 @@ import pytest
 import tls_hosts
 import ZODB
 from processes import COMMANDS, LOOPBACK, DatabaseServer, eventually, frame, free_port, read_frame
+from small_transactions import runs_in, write
 from ZEO.Exceptions import ClientDisconnected
 from ZODB.POSException import ConflictError
 
 from dqm_db.errors import DatabaseUnavailable, ReadOnlyDatabase
-from dqm_db.ingestion import Failure
 from dqm_db.settings import DatabaseSettings
 from dqm_db.storage import open_database
 from dqm_db.volume.layout import Volume
 from dqm_db.volume.state import PRIMARY, PROMOTED, REPLICA, VolumeState
-from dqm_db.writer import open_writer
 
 pytestmark = pytest.mark.system
 
@@ -111,33 +110,6 @@ def settings(pair: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dat
     """Those of a client that has all servers in its list."""
     monkeypatch.setenv("DQM_SERVERS", pair.servers)
     return DatabaseSettings(db_url=pair.url, db_wait=5, lock_dir=tmp_path / "locks")
-
-
-def write(settings: DatabaseSettings, run: int) -> None:
-    """A small transaction by which *run* can be found again."""
-    with open_writer(settings) as writer:
-        writer.note_failure(
-            Failure(
-                camera="NectarCAMQM",
-                run=run,
-                source="/results/of/it",
-                kind="Corrupt",
-                error="cut short",
-                attempts=1,
-                first_at=1.0,
-                last_at=1.0,
-                next_at=None,
-                size=None,
-                adler32=None,
-                modified=None,
-                parser_version=1,
-            )
-        )
-
-
-def runs_in(settings: DatabaseSettings) -> set[int]:
-    with open_database(settings) as database, database.snapshot() as snapshot:
-        return {failure.run for failure in snapshot.failures()}
 
 
 def at(settings: DatabaseSettings, server: DatabaseServer) -> DatabaseSettings:

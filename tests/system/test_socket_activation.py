@@ -19,12 +19,11 @@ import tls_hosts
 from activation import ActivatedServer
 from handing_on import handing_on
 from processes import COMMANDS, LOOPBACK, eventually, free_port
+from small_transactions import runs_in, write
 
 from dqm_db.errors import DatabaseUnavailable, ReadOnlyDatabase
-from dqm_db.ingestion import Failure
 from dqm_db.settings import DatabaseSettings
 from dqm_db.storage import open_database
-from dqm_db.writer import open_writer
 
 pytestmark = pytest.mark.system
 
@@ -56,39 +55,12 @@ def at(tmp_path: Path) -> Callable[[str], DatabaseSettings]:
     return lambda url: DatabaseSettings(db_url=url, db_wait=PROMPT, lock_dir=tmp_path / "locks")
 
 
-def note(settings: DatabaseSettings, run: int) -> None:
-    """A small transaction."""
-    with open_writer(settings) as writer:
-        writer.note_failure(
-            Failure(
-                camera="NectarCAMQM",
-                run=run,
-                source="/results/of/it",
-                kind="Corrupt",
-                error="cut short",
-                attempts=1,
-                first_at=1.0,
-                last_at=1.0,
-                next_at=None,
-                size=None,
-                adler32=None,
-                modified=None,
-                parser_version=1,
-            )
-        )
-
-
-def noted(settings: DatabaseSettings) -> set[int]:
-    with open_database(settings) as database, database.snapshot() as snapshot:
-        return {failure.run for failure in snapshot.failures()}
-
-
 def has(settings: DatabaseSettings, *runs: int) -> Callable[[], bool]:
     """Whether a server, which may not have anything yet, has all of these."""
 
     def look() -> bool:
         try:
-            return noted(settings) == set(runs)
+            return runs_in(settings) == set(runs)
         except DatabaseUnavailable:
             return False
 
@@ -97,15 +69,15 @@ def has(settings: DatabaseSettings, *runs: int) -> Callable[[], bool]:
 
 def test_a_first_connection_starts_primary_and_replica(activated, at):
     primary = activated("primary")
-    note(at(primary.socket_url), 1)
+    write(at(primary.socket_url), 1)
     assert primary.has_started()
-    assert noted(at(primary.url)) == {1}
+    assert runs_in(at(primary.url)) == {1}
 
     replica = activated("replica", source=primary.feeds_at)
     eventually(has(at(replica.socket_url), 1), "the replica has it")
     assert replica.has_started()
     with pytest.raises(ReadOnlyDatabase):
-        note(at(replica.url).model_copy(update={"db_wait": 1.0}), 2)
+        write(at(replica.url).model_copy(update={"db_wait": 1.0}), 2)
     for server in (replica, primary):
         # the sockets are systemd's: they stay when the server ends
         assert server.stop() == 0, server.text()
@@ -118,18 +90,18 @@ def test_a_replica_connects_first(activated, at):
     replica = activated("replica", source=primary.feeds_at)
     with socket.create_connection((LOOPBACK, replica.port)):
         eventually(primary.has_started, "the replica has started its primary")
-    note(at(primary.url), 7)
+    write(at(primary.url), 7)
     eventually(has(at(replica.url), 7), "the replica has it")
 
 
 def test_a_client_finds_a_server_that_begins_anew(activated, at):
     primary = activated("primary")
-    note(at(primary.socket_url), 1)
+    write(at(primary.socket_url), 1)
     with open_database(at(primary.socket_url)) as database:
         for run in (2, 3):
             primary.send(signal.SIGHUP)
             primary.wait_for_log("beginning anew", count=run - 1)
-            note(at(primary.url), run)
+            write(at(primary.url), run)
 
             def seen(run: int = run) -> bool:
                 try:
@@ -145,7 +117,7 @@ def test_a_client_finds_a_server_that_begins_anew(activated, at):
 def test_roles_change_at_inherited_sockets(activated, at):
     one = activated("one")
     two = activated("two", source=one.feeds_at)
-    note(at(one.url), 1)
+    write(at(one.url), 1)
     eventually(has(at(two.url), 1), "in sync")
 
     def done(*arguments: str | Path) -> str:
@@ -164,10 +136,10 @@ def test_roles_change_at_inherited_sockets(activated, at):
     said = done("promote", "--data-dir", two.data_dir)
     assert f"{LOOPBACK}:{two.port} is the primary" in said
     assert f"--follow {two.feeds_at}" in said
-    note(at(two.socket_url), 2)
+    write(at(two.socket_url), 2)
     eventually(has(at(one.socket_url), 1, 2), "the former primary follows at its sockets")
     with pytest.raises(ReadOnlyDatabase):
-        note(at(one.socket_url).model_copy(update={"db_wait": 1.0}), 3)
+        write(at(one.socket_url).model_copy(update={"db_wait": 1.0}), 3)
     assert "SERVES AS PRIMARY" in two.text()
 
 
@@ -176,14 +148,14 @@ def test_tls_holds_for_tcp_and_permissions_for_unix(activated, at, tmp_path, mon
     certificates = dict(tls_hosts.variables(tls_hosts.host(authority, "one.example")))
     primary = activated("primary", environment=certificates)
     primary.socket.chmod(0o600)
-    note(at(primary.socket_url), 1)
+    write(at(primary.socket_url), 1)
     plain = DatabaseSettings(db_url=primary.url, db_wait=2)
     with pytest.raises(DatabaseUnavailable, match="TLS"), open_database(plain):
         pass
     for name, value in certificates.items():
         monkeypatch.setenv(name, value)
-    assert noted(at(primary.url)) == {1}
-    assert noted(at(primary.socket_url)) == {1}, "no certificate is asked for"
+    assert runs_in(at(primary.url)) == {1}
+    assert runs_in(at(primary.socket_url)) == {1}, "no certificate is asked for"
     said = subprocess.run(
         [COMMANDS / "dqm", "status", "--json"],
         env=os.environ | {"DQM_DB_URL": primary.socket_url},
@@ -227,7 +199,7 @@ def test_replicas_connect_at_several_sockets(tmp_path, database_server, at):
         )
         stack.callback(primary.wait, PROMPT)
         stack.callback(primary.terminate)
-        note(at(f"zeo://{LOOPBACK}:{ports[0]}"), 4)
+        write(at(f"zeo://{LOOPBACK}:{ports[0]}"), 4)
         for port in ports[1:]:
             replica = database_server(f"of-{port}", source=SimpleNamespace(replication_port=port))
             replica.start()
@@ -314,11 +286,11 @@ def test_a_primary_without_a_network(tmp_path, at):
         try:
             assert manager.recv(100) == b"READY=1"
             settings = at(f"zeo://{LOOPBACK}:{clients.getsockname()[1]}")
-            note(settings, 5)
+            write(settings, 5)
             server.send_signal(signal.SIGHUP)
             assert manager.recv(100) == b"RELOADING=1"
             assert manager.recv(100) == b"READY=1"
-            assert noted(settings) == {5}
+            assert runs_in(settings) == {5}
         finally:
             server.terminate()
             code = server.wait(PROMPT)
