@@ -10,7 +10,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from grid_servers import program
-from processes import COMMANDS
+from processes import COMMANDS, LOOPBACK, DatabaseServer
+
+from dqm_db.operations import Operation, OperationName
+from dqm_db.settings import DatabaseSettings, load
+from dqm_db.storage import open_database
 
 SHIPPED = Path(__file__).parents[2] / "systemd"
 SETTINGS = "/etc/nectarcam-dqm/dqm.env"
@@ -33,6 +37,29 @@ def own_settings(own: Mapping[str, str], folder: Path) -> Path:
     path = folder / "dqm.env"
     path.write_text(text)
     return path
+
+
+def client(server: DatabaseServer) -> DatabaseSettings:
+    """How a test's commands reach *server*, and where they lock each other out."""
+    locks = server.data_dir.parent / "locks"
+    return load(DatabaseSettings, db_url=server.url, db_wait=30.0, lock_dir=locks)
+
+
+def settings_of_pair(primary: DatabaseServer, replica: DatabaseServer, folder: Path) -> Path:
+    """The shipped settings with these two servers in them."""
+    own = {
+        "DQM_DB_URL": primary.url,
+        "DQM_LOCK_DIR": str(client(primary).lock_dir),
+        "DQM_STATE_DIR": str(folder / "state"),
+        "#DQM_SERVERS": f"{LOOPBACK}:{primary.port},{LOOPBACK}:{replica.port}",
+    }
+    return own_settings(own, folder)
+
+
+def noted(server: DatabaseServer, name: OperationName) -> Operation:
+    """The last operation of that name that the database remembers."""
+    with open_database(client(server)) as database, database.snapshot() as snapshot:
+        return snapshot.operations()[name]
 
 
 def unit(name: str) -> list[tuple[str, str]]:

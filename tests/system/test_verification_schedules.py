@@ -6,20 +6,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from processes import LOOPBACK, DatabaseServer
+from processes import DatabaseServer
 from schedules import (
     SETTINGS,
     Crontab,
+    client,
     normalized,
-    own_settings,
+    noted,
     require_accepted_units,
     run_as_systemd,
+    settings_of_pair,
     unit,
 )
 
 from dqm_db.operations import OperationName
-from dqm_db.settings import DatabaseSettings, load
-from dqm_db.storage import open_database
 from dqm_db.writer import open_writer
 
 pytestmark = pytest.mark.system
@@ -40,30 +40,17 @@ def servers(
         yield primary, replica
 
 
-def client(server: DatabaseServer) -> DatabaseSettings:
-    locks = server.data_dir.parent / "locks"
-    return load(DatabaseSettings, db_url=server.url, db_wait=30.0, lock_dir=locks)
-
-
 @pytest.fixture
 def settings(servers: tuple[DatabaseServer, DatabaseServer], tmp_path: Path) -> Path:
     """The shipped settings with this test's own places in them."""
-    primary, replica = servers
-    own = {
-        "DQM_DB_URL": primary.url,
-        "DQM_LOCK_DIR": str(client(primary).lock_dir),
-        "DQM_STATE_DIR": str(tmp_path / "state"),
-        "#DQM_SERVERS": f"{LOOPBACK}:{primary.port},{LOOPBACK}:{replica.port}",
-    }
-    return own_settings(own, tmp_path)
+    return settings_of_pair(*servers, tmp_path)
 
 
 def verified(server: DatabaseServer) -> float:
     """When the last verification began, which was well."""
-    with open_database(client(server)) as database, database.snapshot() as snapshot:
-        noted = snapshot.operations()[OperationName.VERIFICATION]
-    assert noted.ok
-    return noted.started
+    last = noted(server, OperationName.VERIFICATION)
+    assert last.ok
+    return last.started
 
 
 def test_what_systemd_runs(
