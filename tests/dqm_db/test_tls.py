@@ -248,28 +248,20 @@ def test_refusals_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
 
 
 @contextmanager
-def answering(context: ssl.SSLContext | None, greeting: bytes) -> Iterator[int]:
-    """A server with *context* that greets whoever comes; its port."""
+def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
+    """A server that does *serve* with whoever comes; its port."""
     listener = socket.create_server((LOOPBACK, 0))
 
-    def serve() -> None:
+    def run() -> None:
         while True:
             try:
                 connection, _ = listener.accept()
             except OSError:  # closed
                 return
             with connection:
-                try:
-                    connection.settimeout(10)
-                    if context is not None:
-                        connection = context.wrap_socket(connection, server_side=True)
-                    with connection:
-                        connection.sendall(greeting)
-                        connection.recv(100)
-                except OSError:
-                    continue  # what the client says of it is what is looked at
+                serve(connection)
 
-    thread = threading.Thread(target=serve, daemon=True)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield listener.getsockname()[1]
@@ -277,6 +269,25 @@ def answering(context: ssl.SSLContext | None, greeting: bytes) -> Iterator[int]:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(20)
+
+
+@contextmanager
+def answering(context: ssl.SSLContext | None, greeting: bytes) -> Iterator[int]:
+    """A server with *context* that greets whoever comes; its port."""
+
+    def serve(connection: socket.socket) -> None:
+        try:
+            connection.settimeout(10)
+            if context is not None:
+                connection = context.wrap_socket(connection, server_side=True)
+            with connection:
+                connection.sendall(greeting)
+                connection.recv(100)
+        except OSError:
+            return  # what the client says of it is what is looked at
+
+    with listening(serve) as port:
+        yield port
 
 
 GREETING = b"\x00\x00\x00\x02M5"
@@ -355,30 +366,6 @@ def test_nobody_there_is_no_fault_of_tls() -> None:
         port = probe.getsockname()[1]
     assert fault_of_server(LOOPBACK, port, None, 10) is None
     assert fault_of_server("no-such-host.invalid", port, None, 10) is None
-
-
-@contextmanager
-def listening(serve: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A server that does *serve* with whoever comes; its port."""
-    listener = socket.create_server((LOOPBACK, 0))
-
-    def run() -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:  # closed
-                return
-            with connection:
-                serve(connection)
-
-    thread = threading.Thread(target=run, daemon=True)
-    thread.start()
-    try:
-        yield listener.getsockname()[1]
-    finally:
-        listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
-        thread.join(20)
 
 
 @pytest.mark.parametrize("greeting", [GREETING, b""], ids=["speaks", "is silent"])
