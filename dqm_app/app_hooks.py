@@ -14,6 +14,7 @@ from bokeh.core.validation.warnings import EMPTY_LAYOUT
 
 from dqm_app.downloads.parts import Downloads
 from dqm_app.downloads.settings import DownloadSettings
+from dqm_app.limits import limit_clients
 from dqm_app.login.opening import LoginOfServer
 from dqm_app.metrics_folder import MetricsFolder
 from dqm_app.process_parts import (
@@ -36,6 +37,7 @@ from dqm_db.storage import open_database
 
 METRICS = MetricsFolder.make()
 add_routes()
+limit_clients()
 silence(EMPTY_LAYOUT, True)  # views are put into their containers when they are first looked at
 STARTED_IN = os.getpid()  # the process that forks, if there are several
 DATABASE = DashboardSettings.database()  # unusable settings stop the server before it starts
@@ -62,7 +64,9 @@ def on_server_loaded(server_context: Any) -> None:
     service.start()
     give_service(server_context, service)
     give_gate(server_context, LOGIN.open_gate())
-    give_downloads(server_context, Downloads(DOWNLOADS))
+    downloads = Downloads(DOWNLOADS)
+    downloads.start()
+    give_downloads(server_context, downloads)
     give_metrics(server_context, Metrics(service, METRICS))
     if os.getpid() != STARTED_IN:
         stop_with_parent(STARTED_IN)

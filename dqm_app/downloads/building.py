@@ -13,12 +13,12 @@ import logging
 import os
 import tarfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from dqm_app.downloads.basket import Basket, Progress, State
-from dqm_db.content import RunHeader
-from dqm_db.errors import DQMError, RunNotFound
-from dqm_db.reader import Snapshot
+from dqm_db.content import Original, RunHeader
+from dqm_db.errors import DatabaseUnavailable, DQMError, RunNotFound
 from dqm_db.storage import Database
 
 log = logging.getLogger(__name__)
@@ -27,11 +27,18 @@ NOTE_SECONDS = 0.3
 """Between two words about how far it is."""
 PAUSE = 0.7
 """After each run, as a part of the time that it took: the database server serves pages, too."""
+DATABASE_SECONDS = 600.0
+"""For so long a basket waits for a database that does not answer."""
+RETRY_SECONDS = 1.0
 COLUMNS = ("run", "file", "bytes", "sha256", "start (UTC)", "events", "why it is missing")
 
 
 class BasketGone(Exception):
     """The basket was removed while it was built."""
+
+
+class BuildingStopped(Exception):
+    """The worker is to end; the basket waits again, for another one."""
 
 
 class Archive:
@@ -41,18 +48,28 @@ class Archive:
     ----------
     basket : Basket
     database : Database
+    is_stopping : callable
+        Whether to leave it to another worker.
     """
 
-    def __init__(self, basket: Basket, database: Database) -> None:
+    def __init__(
+        self, basket: Basket, database: Database, is_stopping: Callable[[], bool] = lambda: False
+    ) -> None:
         self._basket = basket
         self._database = database
+        self._is_stopping = is_stopping
         self._rows: list[tuple[str, ...]] = []
         self._done = 0
         self._bytes = 0
         self._noted = 0.0
 
     def build(self) -> None:
-        """Write it; whatever goes wrong is noted in the basket, and nothing half-done is left."""
+        """Write it; whatever goes wrong is noted in the basket, and nothing half-done is left.
+
+        Raises
+        ------
+        BuildingStopped
+        """
         try:
             self._build()
         except BasketGone:
@@ -65,6 +82,11 @@ class Archive:
             self._write()
             basket.part.replace(basket.archive)
         except BasketGone:
+            raise
+        except BuildingStopped:
+            basket.part.unlink(missing_ok=True)
+            self._done = self._bytes = 0
+            self._finish(State.WAITING, "")
             raise
         except Exception as error:  # else it would be built again and again
             basket.part.unlink(missing_ok=True)
@@ -89,9 +111,7 @@ class Archive:
             with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
                 for run in basket.runs:
                     began = time.monotonic()
-                    # a snapshot each: a long one would keep a pack from what was replaced
-                    with self._database.snapshot() as snapshot:
-                        self._add(tar, snapshot, run)
+                    self._add(tar, run)
                     self._done += 1
                     self._note(State.BUILDING)
                     time.sleep(PAUSE * (time.monotonic() - began))
@@ -100,11 +120,27 @@ class Archive:
             file.flush()
             os.fsync(file.fileno())
 
-    def _add(self, tar: tarfile.TarFile, snapshot: Snapshot, run: int) -> None:
+    def _read(self, run: int) -> tuple[RunHeader, Original]:
+        """A run, once the database answers: a replica that is restarted costs nobody a basket."""
         camera = self._basket.camera
+        patience = time.monotonic() + DATABASE_SECONDS
+        while True:
+            if self._is_stopping():
+                raise BuildingStopped
+            try:
+                # a snapshot each: a long one would keep a pack from what was replaced
+                with self._database.snapshot() as snapshot:
+                    return snapshot.header(camera, run), snapshot.original(camera, run)
+            except DatabaseUnavailable as error:
+                if time.monotonic() > patience:
+                    raise
+                log.warning("basket %s waits: %s", self._basket.id, error)
+            self._finish(State.BUILDING, "the database does not answer; it goes on when it does")
+            time.sleep(RETRY_SECONDS)
+
+    def _add(self, tar: tarfile.TarFile, run: int) -> None:
         try:
-            header = snapshot.header(camera, run)
-            original = snapshot.original(camera, run)
+            header, original = self._read(run)
         except RunNotFound as error:
             self._rows.append((str(run), "", "", "", "", "", str(error)))
             return

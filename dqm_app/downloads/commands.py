@@ -21,7 +21,7 @@ def worker(until_idle: bool) -> None:
     """Build the baskets of runs that users of the dashboard have chosen.
 
     Needed only with DQM_DOWNLOADS_QUEUE; without it the dashboard starts a worker when one is
-    needed. Runs until SIGTERM or Ctrl-C, and finishes the basket at hand before it ends.
+    needed. Runs until SIGTERM or Ctrl-C, and leaves the basket at hand to the next worker.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(name)s: %(message)s")
     logging.getLogger("huey").setLevel(logging.WARNING)

@@ -31,7 +31,7 @@ from dqm_db.reader import Snapshot
 _MEDIA = {"tar": "application/gzip", "fits+zstd": "application/zstd"}
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 MOST_BODY = 200_000
-"""Bytes of a request: a basket of some ten thousand runs."""
+"""Bytes of a request: some ten thousand runs, more than any basket should have."""
 
 
 class Chosen(BaseModel):
@@ -40,7 +40,7 @@ class Chosen(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     camera: str = Field(max_length=100)
-    runs: list[Run] = Field(min_length=1, max_length=20_000)
+    runs: list[Run] = Field(min_length=1)
 
 
 class BasketAnswer(BaseModel):
@@ -62,8 +62,8 @@ class BasketAnswer(BaseModel):
     name: str
 
     @classmethod
-    def of(cls, basket: Basket, root: str) -> BasketAnswer:
-        """How far *basket* is now; its file is below the address *root*."""
+    def of(cls, basket: Basket, root: str, stuck: str = "") -> BasketAnswer:
+        """How far *basket* is now, or why it is *stuck*; its file is below the address *root*."""
         progress = basket.progress()
         done = progress.state is State.DONE
         return cls(
@@ -76,7 +76,7 @@ class BasketAnswer(BaseModel):
             runs_done=progress.runs,
             bytes=progress.of_bytes,
             bytes_done=progress.bytes,
-            text=progress.text,
+            text=stuck or progress.text,
             created=basket.created,
             ends=basket.ends,
             file=f"{root}/downloads/{basket.id}/file" if done else None,
@@ -109,11 +109,20 @@ class OfDownloads(ForExperts, ApiHandler):
         super().set_default_headers()
         self.set_header("Cache-Control", "no-store")
 
+    async def answers(self, *baskets: Basket) -> list[BasketAnswer]:
+        """What is said of them."""
+        downloads, root = self.downloads, self.application.prefix
+
+        def look() -> list[BasketAnswer]:
+            return [BasketAnswer.of(one, root, downloads.stuck(one)) for one in baskets]
+
+        return await downloads.run(look)
+
     async def basket(self, basket_id: str) -> Basket:
         """The basket of that id; raises `ProblemError` 404 when it is nobody's, or another's."""
         found = await self.downloads.run(self.downloads.find, basket_id, self.owner)
         if found is None:
-            raise ProblemError(HTTPStatus.NOT_FOUND, "there is no such basket, or not any more")
+            raise ProblemError(HTTPStatus.NOT_FOUND, "this archive is not there any more")
         return found
 
 
@@ -124,8 +133,7 @@ class Baskets(OfDownloads):
         """List them, the newest first."""
         self.question(Question)
         found = await self.downloads.run(self.downloads.of, self.owner)
-        root = self.application.prefix
-        answers = [BasketAnswer.of(one, root).model_dump(mode="json") for one in found]
+        answers = [one.model_dump(mode="json") for one in await self.answers(*found)]
         self.set_header("Content-Type", "application/json")
         self.finish(dump({"baskets": answers}))
 
@@ -149,7 +157,10 @@ class Baskets(OfDownloads):
             raise ProblemError(HTTPStatus.CONFLICT, str(error)) from error
         except DownloadsUnusable as error:
             self.gate.report(error)
-            text = "baskets cannot be built just now; the log of the dashboard says why"
+            text = (
+                "archives cannot be built just now: try again later, or tell the admin, to whom "
+                "the log of the dashboard says why"
+            )
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, text) from error
         text = f"{basket.id}: {len(basket.runs)} runs of {basket.camera}"
         await self.remember(Event.BASKET, text)
@@ -159,7 +170,9 @@ class Baskets(OfDownloads):
 
     def _chosen(self) -> Chosen:
         if len(self.request.body) > MOST_BODY:
-            raise ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "choose fewer runs")
+            raise ProblemError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "these are too many runs: choose fewer"
+            )
         try:
             return Chosen.model_validate(json.loads(self.request.body))
         except (ValidationError, ValueError, RecursionError) as error:
@@ -172,7 +185,8 @@ class OneBasket(OfDownloads):
 
     async def get(self, basket_id: str) -> None:
         """How far it is."""
-        await self.answer(BasketAnswer.of(await self.basket(basket_id), self.application.prefix))
+        (answer,) = await self.answers(await self.basket(basket_id))
+        await self.answer(answer)
 
     async def delete(self, basket_id: str) -> None:
         """Remove it, also while it is being built."""

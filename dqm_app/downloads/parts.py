@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
-from collections.abc import Callable, Sequence
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from dqm_app.downloads.basket import Basket
+from tornado.ioloop import PeriodicCallback
+
+from dqm_app.downloads.basket import Basket, State
+from dqm_app.downloads.errors import DownloadsUnusable
 from dqm_app.downloads.queue import BasketQueue
 from dqm_app.downloads.settings import DownloadSettings
 from dqm_app.downloads.shelf import Shelf
 from dqm_app.downloads.worker import WorkerOnDemand
 
+log = logging.getLogger(__name__)
+
 T = TypeVar("T")
+TIDY_SECONDS = 600.0
+SILENT_SECONDS = 20.0
+"""A basket with which nothing happened for so long needs a word; workers speak more often."""
 
 
 class Downloads:
@@ -33,6 +44,7 @@ class Downloads:
         self._worker = WorkerOnDemand(settings)
         # one, so that the queue is opened once; what it does takes milliseconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="dqm-downloads")
+        self._tidying: PeriodicCallback | None = None
 
     def begin(self, owner: str, camera: str, runs: Sequence[int], size: int) -> Basket:
         """Let a basket be built; raises as `Shelf.make`, and `DownloadsUnusable`."""
@@ -41,15 +53,30 @@ class Downloads:
             if self._queue is None:
                 self._queue = BasketQueue(self._settings)
             self._queue.put(basket)
+            self._worker.see_to_it()
         except BaseException:
             self.shelf.remove(basket)  # nobody would ever build it
             raise
-        self._worker.see_to_it()
         return basket
 
     def of(self, owner: str) -> list[Basket]:
         """The baskets of *owner*, the newest first; a worker that is lost is replaced."""
         return [self._watched(one) for one in self.shelf.of(owner)]
+
+    def stuck(self, basket: Basket) -> str:
+        """Why nothing happens with an unfinished basket, and what to do; empty: it goes on."""
+        progress = basket.progress()
+        silent = time.time() - progress.at
+        if progress.state.is_over or silent < SILENT_SECONDS:
+            return ""
+        if progress.state is State.BUILDING:
+            return "its worker is not heard of; the next one builds it anew, else tell the admin"
+        before = self.shelf.before(basket)
+        if before == 1:
+            return "1 archive of somebody else is built first"
+        if before:
+            return f"{before:,} archives of others are built first"
+        return "no worker has taken it yet; should that go on, tell the admin"
 
     def find(self, basket_id: str, owner: str) -> Basket | None:
         """One of them, likewise."""
@@ -58,8 +85,24 @@ class Downloads:
 
     def _watched(self, basket: Basket) -> Basket:
         if not basket.progress().state.is_over:
-            self._worker.see_that_it_lives()
+            with _logged():
+                self._worker.see_that_it_lives()
         return basket
+
+    def start(self) -> None:
+        """Look now, and every few minutes, after what nobody asks for; needs the event loop."""
+        self._tidying = PeriodicCallback(lambda: self.run(self.tidy), TIDY_SECONDS * 1e3)
+        self._tidying.start()
+        self._thread.submit(self.tidy)
+
+    def tidy(self) -> None:
+        """Forget baskets whose time is over, and go on with those that a restart interrupted."""
+        if not self._settings.folder.is_dir():
+            return  # nobody has ever chosen one
+        with _logged():
+            self.shelf.clear()
+            if self.shelf.unfinished():
+                self._worker.see_that_it_lives()
 
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
         """What *work* returns, run in the thread of the downloads."""
@@ -68,5 +111,16 @@ class Downloads:
 
     def close(self) -> None:
         """Stop what was started."""
+        if self._tidying is not None:
+            self._tidying.stop()
         self._thread.shutdown(wait=False, cancel_futures=True)
         self._worker.close()
+
+
+@contextlib.contextmanager
+def _logged() -> Iterator[None]:
+    """Nobody has asked for it, and it is tried again: the log alone is told."""
+    try:
+        yield
+    except (DownloadsUnusable, OSError) as error:
+        log.error("%s", error)

@@ -66,25 +66,37 @@ class BasketQueue:
         try:
             self._task(basket.id)
         except Exception as error:  # SQLite's, or whatever the client of Redis raises
-            raise DownloadsUnusable(
-                f"the queue of baskets does not answer ({error}): see DQM_DOWNLOADS_QUEUE"
-            ) from error
+            raise _unusable(error) from error
 
     def is_empty(self) -> bool:
         """Whether nobody waits."""
         return not self._huey.pending_count()
 
     def work(self) -> bool:
-        """Build the next basket; whether there was one."""
+        """Build the next basket; whether there was one.
+
+        Raises
+        ------
+        DownloadsUnusable
+            The queue does not answer.
+        """
         try:
             task = self._huey.dequeue()
         except (HueyException, ValueError) as error:
             log.warning("something in the queue of baskets is none of ours: %s", error)
             return True
+        except Exception as error:
+            raise _unusable(error) from error
         if task is None:
             return False
         self._huey.execute(task)
         return True
+
+
+def _unusable(error: Exception) -> DownloadsUnusable:
+    return DownloadsUnusable(
+        f"the queue of baskets does not answer ({error}): see DQM_DOWNLOADS_QUEUE"
+    )
 
 
 def _open(settings: DownloadSettings) -> Huey:

@@ -28,6 +28,11 @@ class DownloadSettings(BaseSettings):
     downloads_bytes: int = Field(
         20_000_000_000, ge=1_000_000, description="Disk that all baskets may take, in bytes."
     )
+    downloads_user_bytes: int = Field(
+        10_000_000_000,
+        ge=1_000_000,
+        description="Disk that the baskets of one user may take of it, in bytes.",
+    )
     downloads_hours: float = Field(
         24.0, gt=0, description="Hours for which a basket can be fetched."
     )

@@ -55,17 +55,19 @@ class Shelf:
         """
         if len(runs) > self._settings.basket_runs:
             raise BasketRefused(
-                f"a basket has at most {self._settings.basket_runs} runs, not {len(runs)}"
+                f"an archive has at most {self._settings.basket_runs:,} runs, not {len(runs):,}: "
+                "choose fewer"
             )
         with self._locked():
             self._forget_old()
             found = list(self._all())
             for basket in found:
                 if basket.owner == owner and not self._is_over(basket):
+                    whose = "another archive of yours" if owner else "an archive for somebody"
                     raise BasketRefused(
-                        "another basket of yours is being built: wait for it, or remove it"
+                        f"{whose} is being built: wait until it is done, or cancel it"
                     )
-            self._require_room(found, size)
+            self._require_room(found, owner, size)
             now = time.time()
             basket = Basket(
                 folder=self.folder / secrets.token_hex(16),
@@ -109,6 +111,10 @@ class Shelf:
         with self._locked():
             self._forget_old()
 
+    def before(self, basket: Basket) -> int:
+        """How many unfinished baskets are older than *basket*."""
+        return sum(one.created < basket.created for one in self.unfinished())
+
     def unfinished(self) -> list[Basket]:
         """Those that wait or are being built, the oldest first."""
         left = [basket for basket in self._all() if not basket.progress().state.is_over]
@@ -141,21 +147,28 @@ class Shelf:
             progress.state is State.BUILDING and time.time() - progress.at > LOST_SECONDS
         )
 
-    def _require_room(self, found: Sequence[Basket], size: int) -> None:
+    def _require_room(self, found: Sequence[Basket], owner: str, size: int) -> None:
         needed = int(size * OVERHEAD) + 10_000
-        taken = sum(_bytes(basket) for basket in found)
-        if taken + needed > self._settings.downloads_bytes:
+        most, share = self._settings.downloads_bytes, self._settings.downloads_user_bytes
+        own = sum(_bytes(basket) for basket in found if basket.owner == owner)
+        if owner and own + needed > share:  # where nobody has a name, all are one
             raise BasketRefused(
-                f"the baskets of all users take {taken / 1e9:.1f} GB of "
-                f"{self._settings.downloads_bytes / 1e9:.1f}, and this one needs "
-                f"{needed / 1e9:.1f}: choose fewer runs, remove baskets that you have fetched, or "
-                "try again later"
+                f"your archives take {_words(own)} of your {_words(share)}, and this one needs "
+                f"{_words(needed)}: choose fewer runs, or remove archives that you have fetched"
+            )
+        taken = sum(_bytes(basket) for basket in found)
+        if taken + needed > most:
+            raise BasketRefused(
+                f"the archives of all users take {_words(taken)} of {_words(most)}, and this one "
+                f"needs {_words(needed)}: choose fewer runs, remove archives that you have "
+                "fetched, or try again later"
             )
         # what is being built will be written, too
         free = shutil.disk_usage(self.folder).free - sum(map(_to_be_written, found))
         if free - needed < _FREE_AT_LEAST:
             raise BasketRefused(
-                f"the disk has {free / 1e9:.1f} GB left: choose fewer runs, or tell the admin"
+                f"the disk of the server is nearly full, {_words(max(free, 0))} are left: choose "
+                "fewer runs, or tell the admin"
             )
 
     def _forget_old(self) -> None:
@@ -184,6 +197,10 @@ class Shelf:
             f"the folder of baskets, {self.folder}, cannot be used ({error.strerror or error}): "
             "set DQM_DOWNLOADS_DIR"
         )
+
+
+def _words(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _bytes(basket: Basket) -> int:

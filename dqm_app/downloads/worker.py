@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
+import math
 import os
 import signal
 import subprocess
@@ -17,7 +18,8 @@ import time
 from types import FrameType
 
 from dqm_app.downloads.basket import Basket, Progress, State
-from dqm_app.downloads.building import Archive
+from dqm_app.downloads.building import Archive, BuildingStopped
+from dqm_app.downloads.errors import DownloadsUnusable
 from dqm_app.downloads.queue import BasketQueue
 from dqm_app.downloads.settings import DownloadSettings
 from dqm_app.downloads.shelf import Shelf
@@ -30,6 +32,10 @@ log = logging.getLogger(__name__)
 IDLE_SECONDS = 20.0
 """After so long without a basket a worker that the dashboard started ends."""
 LOOK_SECONDS = 0.2
+QUEUE_SECONDS = 2.0
+"""Between two looks for a queue that does not answer."""
+START_SECONDS = 5.0
+"""Between two workers that are started, should they end at once."""
 CLEAR_SECONDS = 600.0
 """Between two looks for baskets whose time is over."""
 LOCK = "worker.lock"
@@ -53,17 +59,28 @@ class Worker:
         self._stopping = False
 
     def run(self) -> None:
-        """Build baskets until SIGTERM or SIGINT, which let the one at hand end."""
+        """Build baskets until SIGTERM or SIGINT; the one at hand is left to the next worker.
+
+        Raises
+        ------
+        DownloadsUnusable
+            The folder, or the queue, does not answer at the start; later it is waited for.
+        """
         self._listen()
         self._take_up()
         cleared = time.monotonic()
         while not self._stopping:
-            if self._queue.work():
-                continue
-            if time.monotonic() - cleared > CLEAR_SECONDS:
-                self._take_up()
-                cleared = time.monotonic()
-            time.sleep(LOOK_SECONDS)
+            try:
+                if self._queue.work():
+                    continue
+                if time.monotonic() - cleared > CLEAR_SECONDS:
+                    self._take_up()
+                    cleared = time.monotonic()
+                time.sleep(LOOK_SECONDS)
+            except DownloadsUnusable as error:
+                log.error("%s", error)
+                cleared = -CLEAR_SECONDS  # it may come back with nothing in it
+                time.sleep(QUEUE_SECONDS)
 
     def run_until_idle(self) -> None:
         """The same, for whoever started this process: ends when idle, or when the parent is gone.
@@ -71,7 +88,8 @@ class Worker:
         Only one such worker runs at a time.
         """
         self._listen()
-        os.nice(NICENESS)
+        with contextlib.suppress(PermissionError):  # a service may be forbidden it
+            os.nice(NICENESS)
         parent = os.getppid()
         lock = os.open(self._shelf.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -114,16 +132,21 @@ class Worker:
         except FileNotFoundError:
             return
         try:
-            if _take(lock) and not basket.progress().state.is_over:
-                self._fill(basket)
-        finally:
+            if not _take(lock) or basket.progress().state.is_over:
+                return
+            self._fill(basket)
+        except BuildingStopped:
             os.close(lock)
+            lock = -1  # before another worker can look
+            self._queue.put(basket)
+        finally:
+            if lock >= 0:
+                os.close(lock)
 
-    @staticmethod
-    def _fill(basket: Basket) -> None:
+    def _fill(self, basket: Basket) -> None:
         try:
-            with open_database(DashboardSettings.database()) as database:
-                Archive(basket, database).build()
+            with open_database(DashboardSettings.database(), must_answer=False) as database:
+                Archive(basket, database, lambda: self._stopping).build()
         except DQMError as error:
             log.error("basket %s: %s", basket.id, error)
             with contextlib.suppress(FileNotFoundError):  # removed meanwhile
@@ -151,16 +174,35 @@ class WorkerOnDemand:
     def __init__(self, settings: DownloadSettings) -> None:
         self._settings = settings
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._started = -math.inf
 
     def see_to_it(self) -> None:
-        """Make sure that somebody takes baskets from the queue."""
+        """Make sure that somebody takes baskets from the queue.
+
+        Raises
+        ------
+        DownloadsUnusable
+            No process could be started.
+        """
         self._processes = [one for one in self._processes if one.poll() is None]
         if self._settings.downloads_queue or self._is_there():
             return
-        self._processes.append(subprocess.Popen(self.COMMAND, stdin=subprocess.DEVNULL))
+        self._started = time.monotonic()
+        try:
+            self._processes.append(subprocess.Popen(self.COMMAND, stdin=subprocess.DEVNULL))
+        except OSError as error:
+            raise DownloadsUnusable(
+                f"no worker for baskets could be started ({error.strerror}): has this host memory, "
+                "and may this service have more processes?"
+            ) from error
 
     def see_that_it_lives(self) -> None:
-        """The same where somebody waits for a basket: unless one was started that is not gone."""
+        """The same where somebody waits for a basket: unless one was started that is not gone.
+
+        One that ends at once is not started again and again.
+        """
+        if time.monotonic() - self._started < START_SECONDS:
+            return
         if all(one.poll() is not None for one in self._processes):
             self.see_to_it()
 

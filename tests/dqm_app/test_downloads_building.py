@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import hashlib
 import io
+import math
 import os
 import tarfile
 from collections.abc import Iterator
@@ -17,10 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dqm_app.downloads import building
-from dqm_app.downloads.basket import Basket, State
-from dqm_app.downloads.building import Archive, file_name
+from dqm_app.downloads.basket import Basket, Progress, State
+from dqm_app.downloads.building import Archive, BuildingStopped, file_name
 from dqm_app.downloads.settings import DownloadSettings
 from dqm_app.downloads.shelf import Shelf
+from dqm_db.errors import DatabaseUnavailable
+from dqm_db.reader import Snapshot
 from dqm_db.settings import DatabaseSettings, load
 from dqm_db.storage import Database, open_database
 from dqm_db.writer import open_writer
@@ -104,10 +108,10 @@ def test_a_basket_that_is_removed_is_built_no_further(originals, shelf, basket, 
     monkeypatch.setattr(Archive, "_table", table)
     add = Archive._add
 
-    def remove_then_add(self, tar, snapshot, run):
+    def remove_then_add(self, tar, run):
         if run == 8001:
             shelf.remove(basket)
-        add(self, tar, snapshot, run)
+        add(self, tar, run)
 
     monkeypatch.setattr(Archive, "_add", remove_then_add)
     Archive(basket, originals).build()
@@ -125,6 +129,77 @@ def test_a_basket_that_is_removed_at_the_very_end(originals, shelf, basket, monk
     monkeypatch.setattr(Archive, "_digests", remove_then_digests)
     Archive(basket, originals).build()
     assert {path.name for path in shelf.folder.iterdir()} == {"lock"}
+
+
+class Lost:
+    """A database that does not answer some times."""
+
+    def __init__(self, database: Database, times: float) -> None:
+        self._database = database
+        self.times = times
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        if self.times > 0:
+            self.times -= 1
+            raise DatabaseUnavailable("the database at zeo://x does not answer")
+        with self._database.snapshot() as snapshot:
+            yield snapshot
+
+
+def test_a_database_that_goes_is_waited_for(originals, basket, monkeypatch):
+    monkeypatch.setattr(building, "RETRY_SECONDS", 0.0)
+    said: list[str] = []
+    note = Basket.note
+
+    def hear(self: Basket, progress: Progress) -> None:
+        said.append(progress.text)
+        note(self, progress)
+
+    monkeypatch.setattr(Basket, "note", hear)
+    Archive(basket, Lost(originals, 3)).build()
+    assert basket.progress().state is State.DONE and basket.progress().text == ""
+    assert said.count("the database does not answer; it goes on when it does") == 3
+    with tarfile.open(basket.archive) as tar:
+        assert len(tar.getnames()) == 5
+
+
+def test_a_database_is_not_waited_for_without_end(originals, basket, monkeypatch):
+    monkeypatch.setattr(building, "DATABASE_SECONDS", 0.0)
+    monkeypatch.setattr(building, "RETRY_SECONDS", 0.0)
+    Archive(basket, Lost(originals, math.inf)).build()
+    progress = basket.progress()
+    assert progress.state is State.FAILED and "zeo://x does not answer" in progress.text
+    assert left(basket) == {"basket.json", "progress.json"}
+
+
+def test_a_basket_that_is_removed_while_the_database_is_away(originals, shelf, basket, monkeypatch):
+    monkeypatch.setattr(building, "RETRY_SECONDS", 0.0)
+
+    class Removing(Lost):
+        def snapshot(self):
+            if self.times == 2:
+                shelf.remove(basket)
+            return super().snapshot()
+
+    Archive(basket, Removing(originals, 5)).build()
+    assert {path.name for path in shelf.folder.iterdir()} == {"lock"}
+
+
+def test_a_worker_that_ends_leaves_the_basket_to_the_next(originals, basket):
+    asked: list[bool] = []
+
+    def at_the_second_run() -> bool:
+        asked.append(True)
+        return len(asked) > 1
+
+    with pytest.raises(BuildingStopped):
+        Archive(basket, originals, at_the_second_run).build()
+    progress = basket.progress()
+    assert (progress.state, progress.runs, progress.bytes) == (State.WAITING, 0, 0)
+    assert left(basket) == {"basket.json", "progress.json"}
+    Archive(basket, originals).build()
+    assert basket.progress().state is State.DONE
 
 
 def test_a_full_disk_leaves_nothing(originals, basket, monkeypatch):

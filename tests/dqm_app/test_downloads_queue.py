@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pickle
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +15,7 @@ import pytest
 from redis import Redis
 from redis_server import redis_server
 
+from dqm_app.downloads import building, parts, worker
 from dqm_app.downloads.basket import Progress, State
 from dqm_app.downloads.errors import DownloadsUnusable
 from dqm_app.downloads.parts import Downloads
@@ -64,6 +69,7 @@ def test_what_one_puts_another_builds(settings, shelf):
 def test_a_worker_notes_that_there_is_no_database(settings, shelf, monkeypatch):
     monkeypatch.setenv("DQM_DB_URL", "zeo://127.0.0.1:1")
     monkeypatch.setenv("DQM_DB_WAIT", "0.1")
+    monkeypatch.setattr(building, "DATABASE_SECONDS", 0.0)
     basket = shelf.make("ada", CAMERA, [1], 1000)
     worker = Worker(settings)
     worker._take_up()  # nobody has queued it
@@ -107,6 +113,107 @@ def test_redis_that_does_not_answer(tmp_path, monkeypatch):
         with pytest.raises(DownloadsUnusable, match="DQM_DOWNLOADS_QUEUE"):
             downloads.begin("ada", CAMERA, [1], 1000)
         assert downloads.shelf.of("ada") == []
+    finally:
+        downloads.close()
+
+
+def test_a_worker_that_cannot_be_started(tmp_path, monkeypatch):
+    def none_left(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", none_left)
+    downloads = Downloads(DownloadSettings(downloads_dir=tmp_path))
+    try:
+        with pytest.raises(DownloadsUnusable, match="temporarily unavailable"):
+            downloads.begin("ada", CAMERA, [1], 1000)
+        assert downloads.shelf.of("ada") == []
+    finally:
+        downloads.close()
+
+
+def test_what_a_restart_has_interrupted_goes_on_and_what_has_ended_goes(tmp_path, monkeypatch):
+    downloads = Downloads(DownloadSettings(downloads_dir=tmp_path / "downloads"))
+    try:
+        downloads.tidy()
+        assert not (tmp_path / "downloads").exists(), "nobody has chosen anything"
+        downloads.shelf.make("ada", CAMERA, [1], 1000)
+        over = Shelf(DownloadSettings(downloads_dir=tmp_path / "downloads", downloads_hours=1e-9))
+        gone = over.make("eve", CAMERA, [1], 1000)
+        started: list[object] = []
+        monkeypatch.setattr(
+            downloads._worker, "see_that_it_lives", lambda: started.append(downloads)
+        )
+        downloads.tidy()
+        assert started and not gone.folder.exists()
+    finally:
+        downloads.close()
+
+
+def test_a_worker_that_ends_at_once_is_not_started_again_and_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        worker.WorkerOnDemand, "COMMAND", (sys.executable, "-c", "raise SystemExit(1)")
+    )
+    settings = DownloadSettings(downloads_dir=tmp_path)
+    on_demand = worker.WorkerOnDemand(settings)
+    on_demand.see_to_it()
+    [process] = on_demand._processes
+    process.wait(30)
+    on_demand.see_that_it_lives()
+    assert on_demand._processes == [process]
+    monkeypatch.setattr(worker, "START_SECONDS", 0.0)
+    on_demand.see_that_it_lives()
+    assert on_demand._processes != [process]
+    on_demand.close()
+    for process in on_demand._processes:
+        process.wait(30)
+
+
+def test_a_service_that_may_not_be_nice_builds_all_the_same(tmp_path, monkeypatch):
+    def forbidden(_: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "nice", forbidden)
+    monkeypatch.setattr(worker, "IDLE_SECONDS", 0.0)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    built: list[str] = []
+    monkeypatch.setattr(Worker, "_build", lambda _self, basket_id: built.append(basket_id))
+    settings = DownloadSettings(downloads_dir=tmp_path)
+    basket = Shelf(settings).make("ada", CAMERA, [1], 1000)
+    Worker(settings).run_until_idle()
+    assert built == [basket.id]
+
+
+@pytest.mark.parametrize(
+    ("state", "silent", "words"),
+    [
+        (State.WAITING, 0, ""),
+        (State.WAITING, 60, "no worker has taken it yet"),
+        (State.BUILDING, 60, "its worker is not heard of"),
+        (State.DONE, 60, ""),
+    ],
+)
+def test_a_basket_with_which_nothing_happens_has_a_word(
+    tmp_path, monkeypatch, state, silent, words
+):
+    downloads = Downloads(DownloadSettings(downloads_dir=tmp_path))
+    try:
+        basket = downloads.shelf.make("ada", CAMERA, [1], 1000)
+        basket.note(Progress(state, 0, 1, 0, 1000))
+        monkeypatch.setattr(parts, "SILENT_SECONDS", 30.0 - silent)
+        assert downloads.stuck(basket).startswith(words) and bool(words) is bool(
+            downloads.stuck(basket)
+        )
+    finally:
+        downloads.close()
+
+
+def test_others_are_said_to_be_first(tmp_path, monkeypatch):
+    monkeypatch.setattr(parts, "SILENT_SECONDS", -1.0)
+    downloads = Downloads(DownloadSettings(downloads_dir=tmp_path))
+    try:
+        made = [downloads.shelf.make(owner, CAMERA, [1], 1000) for owner in ("a", "b", "c")]
+        assert downloads.stuck(made[1]) == "1 archive of somebody else is built first"
+        assert downloads.stuck(made[2]) == "2 archives of others are built first"
     finally:
         downloads.close()
 

@@ -63,7 +63,7 @@ def test_no_other_name_is_an_id(shelf, name):
 
 def test_one_at_a_time_for_each_user(shelf):
     first = shelf.make("ada", CAMERA, [1], 1000)
-    with pytest.raises(BasketRefused, match="another basket of yours"):
+    with pytest.raises(BasketRefused, match="another archive of yours"):
         shelf.make("ada", CAMERA, [2], 1000)
     shelf.make("eve", CAMERA, [2], 1000)
     note(first, State.BUILDING)
@@ -103,10 +103,29 @@ def test_all_baskets_keep_within_the_disk(tmp_path):
     assert shelf.make("ada", CAMERA, [1], 600_000)
 
 
+def test_nobody_takes_the_disk_of_all_for_himself(tmp_path):
+    shelf = shelf_in(tmp_path, downloads_bytes=4_000_000, downloads_user_bytes=1_500_000)
+    done = shelf.make("ada", CAMERA, [1], 1_000_000)
+    done.archive.write_bytes(b"x" * 1_000_000)
+    note(done, State.DONE)
+    with pytest.raises(BasketRefused, match=r"your archives take 1\.0 MB of your 1\.5 MB"):
+        shelf.make("ada", CAMERA, [2], 1_000_000)
+    shelf.make("eve", CAMERA, [2], 1_000_000)
+    shelf.remove(done)
+    assert shelf.make("ada", CAMERA, [2], 1_000_000)
+
+
+def test_where_nobody_has_a_name_all_share_the_disk(tmp_path):
+    shelf = shelf_in(tmp_path, downloads_bytes=4_000_000, downloads_user_bytes=1_500_000)
+    assert shelf.make("", CAMERA, [1], 3_000_000)
+    with pytest.raises(BasketRefused, match="an archive for somebody is being built"):
+        shelf.make("", CAMERA, [1], 1000)
+
+
 def test_others_keep_their_room_on_the_disk(shelf, monkeypatch):
     usage = shutil.disk_usage(Path("/"))
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=500_001_000))
-    with pytest.raises(BasketRefused, match=r"the disk has 0\.5 GB left"):
+    with pytest.raises(BasketRefused, match=r"nearly full, 500\.0 MB are left"):
         shelf.make("ada", CAMERA, [1], 1000)
 
 
@@ -134,6 +153,13 @@ def test_unfinished_ones_by_age(shelf):
     note(made[2], State.DONE)
     note(made[3], State.FAILED)
     assert shelf.unfinished() == made[:2]
+
+
+def test_how_many_are_built_before(shelf):
+    made = [shelf.make(owner, CAMERA, [1], 1000) for owner in ("a", "b", "c")]
+    assert [shelf.before(basket) for basket in made] == [0, 1, 2]
+    note(made[0], State.DONE)
+    assert [shelf.before(basket) for basket in made[1:]] == [0, 1]
 
 
 def test_a_folder_that_cannot_be_used(tmp_path):
