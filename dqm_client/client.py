@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -67,9 +67,10 @@ class Client:
         before: datetime | str | None = None,
         verdict: str | Sequence[str] | None = None,
         min_events: int | None = None,
+        newest_first: bool = True,
         limit: int | None = None,
     ) -> Table:
-        """One row per run, the newest first; all that match, or the newest *limit* of them.
+        """One row per run; all that match, or the first *limit* of them.
 
         Parameters
         ----------
@@ -83,8 +84,57 @@ class Client:
             Any of ok, info, warning, bad, unknown, none.
         min_events
             Runs with at least so many events.
+        newest_first
+            By run number; False: the oldest first.
         limit
-            Rows at most; None: all.
+            Rows at most; None: all. With 0, a table without rows, which has the columns.
+
+        Raises
+        ------
+        ValueError
+            *limit* is negative.
+        """
+        if limit is not None and limit < 0:
+            raise ValueError(f"limit is {limit}: give the rows at most, or None for all")
+        pages: list[Table] = []
+        left = limit
+        for page in self.run_pages(
+            camera,
+            first=first,
+            last=last,
+            after=after,
+            before=before,
+            verdict=verdict,
+            min_events=min_events,
+            newest_first=newest_first,
+            rows=PAGE if limit is None else min(max(limit, 1), PAGE),
+        ):
+            pages.append(page if left is None else page[:left])
+            left = None if left is None else left - len(pages[-1])
+            if left == 0:
+                break
+        found = pages[0] if len(pages) == 1 else vstack(pages, metadata_conflicts="silent")
+        # of the last page alone
+        found.meta.pop("next_cursor")
+        return found
+
+    def run_pages(
+        self,
+        camera: str,
+        *,
+        first: int | None = None,
+        last: int | None = None,
+        after: datetime | str | None = None,
+        before: datetime | str | None = None,
+        verdict: str | Sequence[str] | None = None,
+        min_events: int | None = None,
+        newest_first: bool = True,
+        rows: int = PAGE,
+    ) -> Iterator[Table]:
+        """The same, page by page, each asked for when it is its turn; at least one.
+
+        Runs that are stored or deleted meanwhile neither repeat nor hide another one. A page has
+        *rows* at most, 1 to 1000; all else is as of `runs`.
         """
         query = {
             "first": first,
@@ -93,19 +143,17 @@ class Client:
             "before": _iso(before),
             "verdict": [verdict] if isinstance(verdict, str) else verdict,
             "min_events": min_events,
+            "newest_first": str(newest_first).lower(),
+            "limit": rows,
         }
-        pages: list[Table] = []
-        offset: int | None = 0
-        left = limit
-        while offset is not None and (left is None or left > 0):
-            wanted = PAGE if left is None else min(left, PAGE)
-            found = self._connection.get(
-                f"{API}/cameras/{_part(camera)}/runs", query | {"limit": wanted, "offset": offset}
-            )
-            pages.append(_table(found))
-            offset = found["meta"]["next_offset"]
-            left = None if left is None else left - wanted
-        return pages[0] if len(pages) == 1 else vstack(pages, metadata_conflicts="silent")
+        address = f"{API}/cameras/{_part(camera)}/runs"
+        cursor: int | None = None
+        while True:
+            found = self._connection.get(address, query | {"cursor": cursor})
+            yield _table(found)
+            cursor = found["meta"]["next_cursor"]
+            if cursor is None:
+                return
 
     def run(self, camera: str, run: int) -> dict[str, Any]:
         """Times, events, origin of a run, and which quantities it has."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any, ClassVar, TypeVar
+from urllib.parse import parse_qsl, urlencode
 
 from pydantic import BaseModel, ValidationError
 from tornado.web import HTTPError
@@ -156,7 +157,17 @@ class Runs(ApiHandler):
         """From memory."""
         asked = self.question(RunsQuestion)
         form = self.form(asked)
-        await self.answer_table(reading.runs(self.camera(camera), asked), form)
+        table = reading.runs(self.camera(camera), asked)
+        cursor = table.meta[reading.NEXT_CURSOR]
+        if cursor is not None:
+            self.set_header("Link", f'<{self._address_with(cursor)}>; rel="next"')
+        await self.answer_table(table, form)
+
+    def _address_with(self, cursor: int) -> str:
+        """Of the next page (RFC 8288): what was asked for, from another run on."""
+        query = [(k, v) for k, v in parse_qsl(self.request.query) if k != "cursor"]
+        query.append(("cursor", str(cursor)))
+        return f"{self.request.path}?{urlencode(query)}"
 
 
 class Run(ApiHandler):

@@ -61,7 +61,11 @@ class RunsQuestion(TableQuestion):
     min_events: int | None = Field(None, ge=0, description="Runs with at least so many events.")
     newest_first: bool = Field(True, description="By run number; false: the oldest first.")
     limit: int = Field(50, ge=1, le=MOST_ROWS, description="Runs in one answer.")
-    offset: int = Field(0, ge=0, le=LARGEST_RUN, description="Runs to leave out before.")
+    cursor: Run | None = Field(
+        None,
+        description="The next_cursor of the page before: the number of its last run, behind which "
+        "this page begins. Runs that come or go between two pages move no other.",
+    )
 
 
 class TrendQuestion(TableQuestion):

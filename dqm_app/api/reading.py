@@ -28,6 +28,8 @@ from dqm_db.quantities import describe
 from dqm_db.reader import Snapshot
 
 NOT_JUDGED = "none"
+NEXT_CURSOR = "next_cursor"
+"""What a page of runs says of the one behind it; None: it is the last one."""
 RUN_COLUMNS: tuple[tuple[str, str, str, int | None], ...] = (
     # name, unit, description, value where it is not known
     ("run", "", "Run number", None),
@@ -61,7 +63,11 @@ def cameras(catalogues: Catalogues) -> CamerasAnswer:
 
 
 def runs(camera: CameraRuns, asked: RunsQuestion) -> Table:
-    """One row per run that *asked* is about, at most as many as it wants."""
+    """One row per run that *asked* is about, at most as many as it wants.
+
+    A page begins behind a run number, not behind so many rows: whichever runs are added or deleted
+    between two pages, every other run is on one page, once.
+    """
     columns = camera.columns
     number, start = columns["run"], columns["start"]
     chosen = np.ones(len(camera), bool)
@@ -78,11 +84,13 @@ def runs(camera: CameraRuns, asked: RunsQuestion) -> Table:
     if asked.verdict:
         words = [list(_WORDS).index(word) - 1 for word in asked.verdict]
         chosen &= np.isin(columns["verdict"], words)
-    found = np.flatnonzero(chosen)
+    matching = int(np.count_nonzero(chosen))
+    if asked.cursor is not None:
+        chosen &= number < asked.cursor if asked.newest_first else number > asked.cursor
+    left = np.flatnonzero(chosen)
     if asked.newest_first:
-        found = found[::-1]
-    shown = found[asked.offset : asked.offset + asked.limit]
-    after = asked.offset + asked.limit
+        left = left[::-1]
+    shown = left[: asked.limit]
     return Table(
         f"{camera.name}-runs",
         (
@@ -95,10 +103,9 @@ def runs(camera: CameraRuns, asked: RunsQuestion) -> Table:
         ),
         {
             "camera": camera.name,
-            "matching": len(found),
+            "matching": matching,
             "total": len(camera),
-            "offset": asked.offset,
-            "next_offset": after if after < len(found) else None,
+            NEXT_CURSOR: int(number[shown[-1]]) if len(shown) < len(left) else None,
         },
     )
 

@@ -26,7 +26,7 @@ TABLE = Table(
         Column("verdict", np.array(["ok", "=1+2", 'a "b", c']), "", "What the checks say"),
         Column("two", np.array([[1, 2], [3, 4], [5, 6]], np.int32)),
     ),
-    {"camera": "NectarCAMQM", "next_offset": None, "note": "Two\nlines and é"},
+    {"camera": "NectarCAMQM", "next_cursor": None, "note": "Two\nlines and é"},
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from many_runs import Row, write_many
-from processes import LOOPBACK, DatabaseServer, ServerProcess, free_port
+from processes import LOOPBACK, DatabaseServer, ServerProcess, eventually, free_port
 
 from dqm_client import ApiError, Client
 from dqm_db.reader import Snapshot
@@ -129,6 +130,64 @@ def test_runs_are_filtered_and_paged(client: Client) -> None:
     assert late["start"].min() >= 1_700_000_400
     assert len(late) + len(client.runs(CAMERA, before="2023-11-14T22:20:00", last=400)) == 400
     assert client.runs(CAMERA, min_events=390, last=400)["run"].tolist() == [*range(400, 389, -1)]
+
+
+def test_a_limit_is_rows_at_most(client: Client) -> None:
+    none = client.runs(CAMERA, limit=0)
+    assert (len(none), none["start"].unit) == (0, "s")
+    assert none.colnames == client.runs(CAMERA, limit=1).colnames
+    assert len(client.runs(CAMERA, limit=10_000)) == 401
+    assert client.runs(CAMERA, verdict="bad", first=9999).colnames == none.colnames
+    with pytest.raises(ValueError, match="None for all"):
+        client.runs(CAMERA, limit=-1)
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_pages_hold_still_while_runs_come_and_go(
+    api: Api, client: Client, newest_first: bool
+) -> None:
+    """Behind each page a run that was shown is deleted, and one is stored that was never there."""
+    content = read_run(ReadJob(SAMPLES / f"{CAMERA}_DQM_Run6001.tar.gz")).content
+    assert content is not None
+    at = 7000 if newest_first else 0
+    numbers = [at + run for run in range(401, 408)]
+    late, *early = numbers
+    span: dict[str, Any] = {"first": numbers[0], "last": numbers[-1]}
+
+    def seen(runs: set[int]) -> bool:
+        """By each process of the dashboard: any of them answers."""
+        return all(set(client.runs(CAMERA, **span)["run"]) == runs for _ in range(12))
+
+    with open_writer(api.settings) as writer:
+        for run in early:
+            writer.store_run(replace(content, header=replace(content.header, run=run)), None)
+        eventually(lambda: seen({*early}), "all are there")
+        pages = client.run_pages(CAMERA, **span, newest_first=newest_first, rows=2)
+        shown = next(pages)["run"].tolist()
+        writer.delete_run(CAMERA, shown[0])
+        writer.store_run(replace(content, header=replace(content.header, run=late)), None)
+        left = {*numbers} - {shown[0]}
+        eventually(lambda: seen(left), "one has gone, one has come")
+        for page in pages:
+            shown += page["run"].tolist()
+        for run in left:
+            writer.delete_run(CAMERA, run)
+    # whatever is behind the place where one has come is there, and what was before is not
+    assert shown == sorted(numbers if newest_first else early, reverse=newest_first)
+    eventually(lambda: seen(set()), "they are gone")
+
+
+def test_the_next_page_is_in_a_header(api: Api, token: str) -> None:
+    path = f"/api/v1/cameras/{CAMERA}/runs?limit=200&verdict=ok&verdict=bad&format=csv"
+    seen = 0
+    while path:
+        status, headers, body = api.ask(path, token)
+        assert status == 200
+        seen += len(re.findall(rb"^[0-9]+,", body, re.MULTILINE))
+        found = re.fullmatch('<(.*)>; rel="next"', headers.get("link", ""))
+        path = found[1] if found else ""
+    assert seen == len(api_runs := Client(api.url, token).runs(CAMERA, verdict=["ok", "bad"]))
+    assert len(api_runs) > 150
 
 
 def test_a_run_and_its_verdict(client: Client, snapshot: Snapshot) -> None:
