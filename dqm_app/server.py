@@ -38,13 +38,6 @@ TOKEN_SECONDS = 300
 COMPRESSION = 1
 COMPRESSION_MEMORY = 5
 
-# What one client may use: forms are small, a basket names a thousand runs.
-HEADER_BYTES = 65_536
-BODY_BYTES = 1_000_000
-BODY_SECONDS = 20.0
-IDLE_SECONDS = 20.0
-"""For the header of a request, and between two; longer than nginx keeps connections to us."""
-
 
 def load_application() -> Application:
     """The application in this folder; loaded before the fork, processes share its memory."""
@@ -78,15 +71,7 @@ def serve_application(
         auth_provider=LoginProvider() if load(AccountSettings).auth == "accounts" else NullAuth(),
         xsrf_cookies=True,
     )
-    http = HTTPServer(
-        tornado,
-        xheaders=use_xheaders,
-        max_header_size=HEADER_BYTES,
-        max_body_size=BODY_BYTES,
-        max_buffer_size=2 * BODY_BYTES,
-        idle_connection_timeout=IDLE_SECONDS,
-        body_timeout=BODY_SECONDS,
-    )
+    http = HTTPServer(tornado, xheaders=use_xheaders)  # within `dqm_app.limits`
     http.add_sockets(sockets)
     loop = IOLoop.current()
     server = BaseServer(loop, tornado, http)

@@ -12,6 +12,7 @@ from bokeh.util.token import get_token_payload
 
 from dqm_app.accounts import sessions
 from dqm_app.accounts.errors import AccountsUnavailable
+from dqm_app.limits import MESSAGE_BYTES
 from dqm_app.login.access import Access, Guarded
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,11 @@ class GuardedSocket(Guarded, WSHandler):
                 return
             self._watch = asyncio.get_running_loop().create_task(self._look(secret))
         super().open()
+
+    @property
+    def max_message_size(self) -> int:
+        """What a page may send at once, also where Bokeh's server was started otherwise."""
+        return MESSAGE_BYTES
 
     def on_close(self) -> None:
         """End the looking, too."""
