@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -69,7 +69,7 @@ class Accounts:
     """
 
     def __init__(self, engine: Engine, settings: AccountSettings) -> None:
-        self.lifetime = Lifetime(settings.session_hours * 3600, settings.session_idle_hours * 3600)
+        self.lifetime = Lifetime.of(settings)
         self._engine = engine
         self._reader = engine.execution_options(dqm_read_only=True)
         self._audit_days = settings.audit_days
@@ -102,7 +102,8 @@ class Accounts:
             # it may have been changed meanwhile
             if not right or row is None or row.password != stored or row.disabled:
                 reason = "disabled" if right and row is not None and row.disabled else ""
-                audit.note(session, Event.LOGIN_FAILED, name, client.address, reason)
+                known, reason = (row.name, reason) if row else ("", audit.NO_SUCH_USER)
+                audit.note(session, Event.LOGIN_FAILED, known, client.address, reason)
                 return Refused()
             throttle.forgive(session, counters)
             if passwords.is_outdated(row.password):
@@ -113,6 +114,11 @@ class Accounts:
             audit.note(session, Event.LOGIN, row.name, client.address, client.browser[:TEXT_LENGTH])
             audit.forget(session, self._audit_days)
             return Welcome(User.of(row), secret, ends)
+
+    def has_users(self) -> bool:
+        """Whether anybody has an account yet."""
+        with self._reading() as session:
+            return users.exist(session)
 
     def owner(self, secret: str) -> tuple[User, float] | None:
         """Who has logged in with *secret*, and until when (Unix seconds); None: nobody any more."""
@@ -162,23 +168,14 @@ class Accounts:
         WeakPassword
         """
         passwords.check(new, user.name)  # which is no guess
-        counters = self._counters(user.name, client)
-        with self._writing() as session:
-            wait = throttle.admit(session, counters)
-            if wait > 0:
-                return Refused(wait)
-            row = users.stored(session, user.name)
-            stored = None if row is None else row.password
-        with self._hashing:
-            if not passwords.is_right(stored, old):
-                with self._writing() as session:
-                    reason = "the old password, to change it"
-                    audit.note(session, Event.LOGIN_FAILED, user.name, client.address, reason)
+        stored = self._confirmed(user, old, client, "the old password, to change it")
+        if isinstance(stored, Refused):
+            return stored
+        with self._hashing, self._writing() as session:
+            if not _has_still(session, user, stored):
                 return Refused()
-            with self._writing() as session:
-                users.set_password(session, user.name, new)
-                throttle.forgive(session, counters)
-                audit.note(session, Event.PASSWORD_CHANGED, user.name, client.address)
+            users.set_password(session, user.name, new)
+            audit.note(session, Event.PASSWORD_CHANGED, user.name, client.address)
         return None
 
     # ---- programs ------------------------------------------------------------------------------
@@ -194,10 +191,25 @@ class Accounts:
             tokens.touch(session, token.id)
 
     def create_token(
-        self, user: User, label: str, scopes: Iterable[Scope], days: float, client: Client
-    ) -> tuple[str, Token]:
-        """Make a token; raises `ValueError` as `tokens.create`."""
+        self,
+        user: User,
+        password: str,
+        label: str,
+        scopes: Collection[Scope],
+        days: float,
+        client: Client,
+    ) -> tuple[str, Token] | Refused:
+        """Make a token, which outlives the session that asks for it: so the password is asked for.
+
+        Guessing that is as slow as at the login. Raises `ValueError` as `tokens.create`.
+        """
+        tokens.check(user, label, scopes, days)  # which is no guess
+        stored = self._confirmed(user, password, client, "the password, for a token")
+        if isinstance(stored, Refused):
+            return stored
         with self._writing() as session:
+            if not _has_still(session, user, stored):
+                return Refused()
             text, token = tokens.create(session, user, label, scopes, days)
             detail = f"{token.id} {token.label}: {' '.join(sorted(token.scopes))}"
             audit.note(session, Event.TOKEN_CREATED, user.name, client.address, detail)
@@ -228,6 +240,26 @@ class Accounts:
         with self._reading() as session:
             return audit.read(session, name=name, most=most)
 
+    # ---- passwords of who is in already ---------------------------------------------------------
+
+    def _confirmed(self, user: User, password: str, client: Client, what: str) -> str | Refused:
+        # the hash that *password* fits, to be looked at again by the transaction that relies on it
+        counters = self._counters(user.name, client)
+        with self._writing() as session:
+            wait = throttle.admit(session, counters)
+            if wait > 0:
+                return Refused(wait)
+            row = users.stored(session, user.name)
+            stored = None if row is None else row.password
+        with self._hashing:
+            right = passwords.is_right(stored, password)
+        with self._writing() as session:
+            if not right or stored is None:
+                audit.note(session, Event.LOGIN_FAILED, user.name, client.address, what)
+                return Refused()
+            throttle.forgive(session, counters)
+            return stored
+
     # ---- transactions --------------------------------------------------------------------------
 
     @staticmethod
@@ -245,6 +277,12 @@ class Accounts:
     def _reading(self) -> Iterator[Session]:
         with translated(self._engine), Session(self._reader) as session:
             yield session
+
+
+def _has_still(session: Session, user: User, stored: str) -> bool:
+    """Whether it may go on: the password may have been changed while it was looked at."""
+    row = users.stored(session, user.name)
+    return row is not None and row.password == stored and not row.disabled
 
 
 class KnownOwners:

@@ -42,7 +42,7 @@ class Entry:
         Unix seconds.
     event : str
     name : str
-        The user, or what was typed as a name.
+        The user; empty when somebody typed the name of nobody.
     address : str
         Of the browser or program; empty for commands on the host itself.
     detail : str
@@ -55,8 +55,16 @@ class Entry:
     detail: str
 
 
+NO_SUCH_USER = "no such user"
+"""Detail of a failed login with the name of nobody. What was typed is not kept, since it may be a
+password in the wrong field (as login.defs has it, ``LOG_UNKFAIL_ENAB``)."""
+
+
 def note(session: Session, event: Event, name: str, address: str = "", detail: str = "") -> None:
-    """Add an entry; what is too long is cut, and what is not printable replaced."""
+    """Add an entry; what is too long is cut, and what is not printable replaced.
+
+    *name* is that of a user as he writes it himself, or empty.
+    """
     session.add(
         AuditRow(
             at=time.time(),
@@ -71,7 +79,7 @@ def note(session: Session, event: Event, name: str, address: str = "", detail: s
 def read(
     session: Session, *, name: str | None = None, after: float = 0.0, most: int = 200
 ) -> list[Entry]:
-    """The newest entries first, of one user if *name* is given."""
+    """The newest entries first, of one user if *name* is given, as he writes it."""
     query = select(AuditRow).where(AuditRow.at > after)
     if name is not None:
         query = query.where(AuditRow.name == name)
@@ -85,5 +93,5 @@ def forget(session: Session, days: float) -> None:
 
 
 def printable(text: str) -> str:
-    """A line of a log must stay one line, whatever somebody types as his name."""
+    """A line of a log must stay one line, whatever browsers say that they are."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 import click
 from sqlalchemy.orm import Session
 
-from dqm_app.accounts import audit, tokens, users
+from dqm_app.accounts import audit, sessions, throttle, tokens, users
 from dqm_app.accounts.audit import Event
-from dqm_app.accounts.errors import UserNotFound
 from dqm_app.accounts.opening import open_accounts, translated, upgrade
 from dqm_app.accounts.roles import Role
+from dqm_app.accounts.sessions import Lifetime
 from dqm_app.accounts.settings import AccountSettings
+from dqm_app.accounts.throttle import Counter
 from dqm_app.accounts.tokens import LONGEST_DAYS, Scope
 from dqm_app.accounts.users import User
 from dqm_db.settings import load
@@ -35,6 +36,10 @@ def _writing() -> Iterator[Session]:
             yield session
     finally:
         engine.dispose()
+
+
+def _minute(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
 def _password(from_stdin: bool) -> str:
@@ -88,6 +93,8 @@ def passwd(name: str, password_stdin: bool) -> None:
     password = _password(password_stdin)
     with _writing() as session:
         changed = users.set_password(session, name, password)
+        # whoever guessed, guessed another one; the user need not wait for that
+        throttle.forgive(session, [Counter.of_name(changed.name)])
         audit.note(session, Event.PASSWORD_CHANGED, changed.name, detail="by dqm user")
     click.echo(f"{changed.name} has another password, and is logged out everywhere")
 
@@ -137,9 +144,7 @@ def disable(name: str, undo: bool) -> None:
 def token(name: str, label: str, scopes: tuple[str, ...], days: float) -> None:
     """Make a token with which a program acts as NAME; it is printed once."""
     with _writing() as session:
-        row = users.stored(session, name)
-        if row is None:
-            raise UserNotFound(f"there is no user {name!r}; `dqm user list` shows all")
+        row = users.required(session, name)
         try:
             text, made = tokens.create(session, User.of(row), label, map(Scope, scopes), days)
         except ValueError as error:
@@ -150,12 +155,60 @@ def token(name: str, label: str, scopes: tuple[str, ...], days: float) -> None:
 
 
 @user.command()
+@click.argument("token")
+def revoke(token: str) -> None:
+    """End TOKEN: its id, or as much of the token as was found; whose it is need not be known."""
+    with _writing() as session:
+        owner, revoked = tokens.revoke_found(session, token)
+        detail = f"{revoked.id} {revoked.label}: by dqm user"
+        audit.note(session, Event.TOKEN_REVOKED, owner.name, detail=detail)
+    click.echo(f"the token {revoked.label!r} ({revoked.id}) of {owner.name} does not work any more")
+
+
+@user.command()
+@click.argument("name")
+def logout(name: str) -> None:
+    """Log NAME out in all browsers; the password, and tokens, go on working."""
+    with _writing() as session:
+        found = User.of(users.required(session, name))
+        ended = sessions.end_all(session, found.id)
+        detail = f"{ended} sessions, by dqm user"
+        audit.note(session, Event.LOGOUT_EVERYWHERE, found.name, detail=detail)
+    click.echo(f"{found.name} is logged out everywhere (browsers: {ended})")
+
+
+@user.command()
+@click.argument("name")
+def show(name: str) -> None:
+    """Say where NAME is logged in, and which tokens NAME has."""
+    settings = load(AccountSettings)
+    with _writing() as session:
+        found = User.of(users.required(session, name))
+        browsers = sessions.of_user(session, found.id, Lifetime.of(settings))
+        programs = tokens.of_user(session, found.id)
+    click.echo(f"{found.name} is {found.role.word}{', and disabled' if found.disabled else ''}")
+    click.echo(f"browsers: {len(browsers)}" + (", last used (UTC)" if browsers else ""))
+    for one in browsers:
+        click.echo(
+            f"  {_minute(one.seen)}  since {_minute(one.began)}  {one.address}  {one.browser}"
+        )
+    click.echo(f"tokens: {len(programs)}" + (", made (UTC)" if programs else ""))
+    for token in programs:
+        used = f"last used {_minute(token.used)}" if token.used else "never used"
+        click.echo(
+            f"  {_minute(token.created)}  {token.id}  {token.label}: "
+            f"{' '.join(sorted(token.scopes))}, {used}, ends {_minute(token.ends)}"
+        )
+
+
+@user.command()
 @click.argument("name", required=False)
 @click.option("-n", "most", type=click.IntRange(1, 10_000), default=50, show_default=True)
 def log(name: str | None, most: int) -> None:
     """Print what was done, by NAME or by everybody, the newest last."""
     with _writing() as session:
-        entries = audit.read(session, name=name, most=most)
+        known = None if name is None else users.required(session, name).name
+        entries = audit.read(session, name=known, most=most)
     for entry in reversed(entries):
         at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
         words = (at, entry.name, entry.event, entry.address, entry.detail)

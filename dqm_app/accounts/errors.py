@@ -29,6 +29,12 @@ class UserNotFound(DQMError):
     exit_code = 66
 
 
+class TokenNotFound(DQMError):
+    """There is no such token."""
+
+    exit_code = 66
+
+
 class BadName(DQMError):
     """That cannot be the name of a user."""
 

@@ -10,6 +10,7 @@ import hashlib
 import secrets
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -17,6 +18,9 @@ from sqlalchemy.orm import Session
 from dqm_app.accounts.audit import printable
 from dqm_app.accounts.tables import TEXT_LENGTH, SessionRow, UserRow
 from dqm_app.accounts.users import User
+
+if TYPE_CHECKING:
+    from dqm_app.accounts.settings import AccountSettings
 
 SEEN_SECONDS = 60.0
 """How exactly it is known when a session was used last: not every request is a write."""
@@ -28,6 +32,11 @@ class Lifetime:
 
     most: float
     idle: float
+
+    @classmethod
+    def of(cls, settings: AccountSettings) -> Self:
+        """As the settings have it."""
+        return cls(settings.session_hours * 3600, settings.session_idle_hours * 3600)
 
 
 @dataclass(frozen=True, slots=True)

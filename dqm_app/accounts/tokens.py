@@ -10,12 +10,13 @@ import hmac
 import re
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
+from dqm_app.accounts.errors import TokenNotFound
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.sessions import SEEN_SECONDS, digest
 from dqm_app.accounts.tables import NAME_LENGTH, TokenRow, UserRow
@@ -23,6 +24,8 @@ from dqm_app.accounts.users import User
 
 LONGEST_DAYS = 366.0
 _FORM = re.compile(r"dqm_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
+_NAMED = re.compile(r"(?:dqm_)?([0-9a-f]{16})(?:_.*)?")
+"""The id of a token, or as much of the token as somebody has found."""
 
 
 @enum.unique
@@ -72,6 +75,19 @@ class Token:
         return cls(row.id, row.label, scopes, row.created, row.ends, row.used)
 
 
+def check(user: User, label: str, scopes: Collection[Scope], days: float) -> None:
+    """Refuse what `create` would not make; raises `ValueError` as that does."""
+    if not scopes:
+        raise ValueError(f"a token needs a scope: any of {', '.join(Scope)}")
+    for scope in sorted(scopes):
+        if user.role < scope.needs:
+            raise ValueError(f"the scope {scope!s} is for {scope.needs.word}s")
+    if not 0 < days <= LONGEST_DAYS:
+        raise ValueError(f"a token lasts at most {LONGEST_DAYS:.0f} days, not {days:g}")
+    if not 1 <= len(label.strip()) <= NAME_LENGTH or not label.strip().isprintable():
+        raise ValueError(f"the label has 1 to {NAME_LENGTH} printable characters")
+
+
 def create(
     session: Session, user: User, label: str, scopes: Iterable[Scope], days: float
 ) -> tuple[str, Token]:
@@ -82,17 +98,8 @@ def create(
     ValueError
         No scope, one that the role of *user* does not allow, or days out of range.
     """
-    wanted = frozenset(scopes)
-    if not wanted:
-        raise ValueError(f"a token needs a scope: any of {', '.join(Scope)}")
-    for scope in sorted(wanted):
-        if user.role < scope.needs:
-            raise ValueError(f"the scope {scope!s} is for {scope.needs.word}s")
-    if not 0 < days <= LONGEST_DAYS:
-        raise ValueError(f"a token lasts at most {LONGEST_DAYS:.0f} days, not {days:g}")
-    label = label.strip()
-    if not 1 <= len(label) <= NAME_LENGTH or not label.isprintable():
-        raise ValueError(f"the label has 1 to {NAME_LENGTH} printable characters")
+    wanted, label = frozenset(scopes), label.strip()
+    check(user, label, wanted, days)
     secret, now = secrets.token_urlsafe(32), time.time()
     row = TokenRow(
         id=secrets.token_hex(8),
@@ -145,6 +152,24 @@ def revoke(session: Session, user_id: int, token_id: str) -> bool:
         return False
     session.delete(row)
     return True
+
+
+def revoke_found(session: Session, text: str) -> tuple[User, Token]:
+    """End the token that *text* is, or whose id it is; whose it was, and what.
+
+    Raises
+    ------
+    TokenNotFound
+    """
+    named = _NAMED.fullmatch(text.strip())
+    row = None if named is None else session.get(TokenRow, named[1])
+    if row is None:
+        raise TokenNotFound(
+            "there is no such token any more: give it whole, or its id as `dqm user show` lists it"
+        )
+    user, token = User.of(session.get_one(UserRow, row.user_id)), Token.of(row)
+    session.delete(row)
+    return user, token
 
 
 def of_user(session: Session, user_id: int) -> list[Token]:

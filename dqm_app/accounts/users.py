@@ -82,6 +82,11 @@ def add(session: Session, name: str, password: str, role: Role) -> User:
     return User.of(row)
 
 
+def exist(session: Session) -> bool:
+    """Whether there is any user."""
+    return session.scalar(select(UserRow.id).limit(1)) is not None
+
+
 def everybody(session: Session) -> list[User]:
     """All users, by name."""
     return [User.of(row) for row in session.scalars(select(UserRow).order_by(UserRow.key))]
@@ -94,6 +99,14 @@ def stored(session: Session, name: str) -> UserRow | None:
     return session.scalar(select(UserRow).where(UserRow.key == folded(name)))
 
 
+def required(session: Session, name: str) -> UserRow:
+    """The row of the user *name*; raises `UserNotFound`."""
+    row = stored(session, name)
+    if row is None:
+        raise UserNotFound(f"there is no user {name!r}; `dqm user list` shows all")
+    return row
+
+
 def set_password(session: Session, name: str, password: str) -> User:
     """Give the user another password; whoever got in with the old one is out, and so are programs.
 
@@ -101,7 +114,7 @@ def set_password(session: Session, name: str, password: str) -> User:
     ------
     UserNotFound, WeakPassword
     """
-    row = _row(session, name)
+    row = required(session, name)
     row.password = passwords.hashed(password, row.name)
     row.changed = time.time()
     _end_sessions(session, row)
@@ -118,7 +131,7 @@ def set_role(session: Session, name: str, role: Role) -> User:
     LastAdmin
         Nobody else is an admin.
     """
-    row = _row(session, name)
+    row = required(session, name)
     if role < Role.ADMIN:
         _require_other_admin(session, row)
     row.role = role.word
@@ -134,7 +147,7 @@ def disable(session: Session, name: str) -> User:
     LastAdmin
         Nobody else is an admin.
     """
-    row = _row(session, name)
+    row = required(session, name)
     _require_other_admin(session, row)
     row.disabled = True
     _end_sessions(session, row)
@@ -144,7 +157,7 @@ def disable(session: Session, name: str) -> User:
 
 def enable(session: Session, name: str) -> User:
     """Let the user in again, with the password that he had; raises `UserNotFound`."""
-    row = _row(session, name)
+    row = required(session, name)
     row.disabled = False
     return User.of(row)
 
@@ -161,13 +174,6 @@ def _checked(name: str) -> str:
             f"{' '.join(sorted(_SIGNS))}"
         )
     return name
-
-
-def _row(session: Session, name: str) -> UserRow:
-    row = stored(session, name)
-    if row is None:
-        raise UserNotFound(f"there is no user {name!r}; `dqm user list` shows all")
-    return row
 
 
 def _require_other_admin(session: Session, row: UserRow) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 from tornado.web import HTTPError
 
 from dqm_app.accounts import sessions
-from dqm_app.accounts.accounts import Accounts
+from dqm_app.accounts.accounts import Accounts, Refused
 from dqm_app.accounts.errors import WeakPassword
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.tokens import Scope
@@ -50,6 +50,16 @@ class OfAccount(FormPage):
             fault=fault,
             secret=secret,
         )
+
+    async def show_refused(self, refused: Refused) -> None:
+        """Show it without what was asked for: the password was wrong, or not looked at."""
+        if refused.wait > 0:
+            self.set_wait(refused.wait)
+            fault = f"Too many attempts: try again in {in_words(refused.wait)}."
+        else:
+            self.set_status(HTTPStatus.FORBIDDEN)
+            fault = "The password of today is another one."
+        await self.show_account(fault=fault)
 
     def account(self) -> tuple[Accounts, User]:
         """The accounts, and whose page this is; raises `HTTPError` 404 where there are none."""
@@ -98,9 +108,7 @@ class ChangePassword(OfAccount):
             await self.show_account(fault=f"Not changed: {error}.")
             return
         if refused is not None:
-            wait = f"Too many attempts: try again in {in_words(refused.wait)}."
-            fault = wait if refused.wait else "The password of today is another one."
-            await self.show_account(fault=fault)
+            await self.show_refused(refused)
             return
         self.gate.forget()
         self.redirect(f"{self.application.prefix}/login", status=HTTPStatus.SEE_OTHER)
@@ -115,12 +123,22 @@ class CreateToken(OfAccount):
         try:
             scopes = [Scope(word) for word in self.get_body_arguments("scope")]
             days = float(self.field("days"))
-            text, token = await self.gate.run(
-                accounts.create_token, user, self.field("label"), scopes, days, self.client
+            made = await self.gate.run_hashing(
+                accounts.create_token,
+                user,
+                self.field("password"),
+                self.field("label"),
+                scopes,
+                days,
+                self.client_as(user.name),
             )
         except ValueError as error:
             await self.show_account(fault=f"No token was made: {error}.")
             return
+        if isinstance(made, Refused):
+            await self.show_refused(made)
+            return
+        text, token = made
         await self.show_account(
             done=f"The token {token.label!r} is shown only now; keep it like a password:",
             secret=text,

@@ -22,6 +22,7 @@ from dqm_app.accounts.users import folded
 SESSION = "dqm-session"
 DEVICE = "dqm-device"
 DEVICE_DAYS = 365.0
+ENDED_DAYS = 7.0
 _NAMES = 8
 """Names that one browser is remembered for."""
 
@@ -44,8 +45,11 @@ class Cookies:
         return self._read(request, SESSION, 366.0)
 
     def set_session(self, handler: RequestHandler, secret: str, ends: float) -> None:
-        """Let the browser keep *secret* until *ends*, Unix seconds."""
-        self._write(handler, SESSION, secret, ends)
+        """Let the browser keep *secret* until *ends*, Unix seconds, and some days more.
+
+        It lets nobody in then, but the page to log in on can say why the user sees that.
+        """
+        self._write(handler, SESSION, secret, ends + ENDED_DAYS * 86_400)
 
     def clear_session(self, handler: RequestHandler) -> None:
         """Let the browser forget its session."""

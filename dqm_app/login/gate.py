@@ -31,6 +31,8 @@ THREADS = 4
 MOST_WAITING = 40
 """Passwords that one process has to check, or is checking: some seconds of work."""
 BEARER = "Bearer "
+NOBODY_YET = "nobody yet"
+"""Known for a moment, too; no secret is that short."""
 
 
 class Gate:
@@ -52,6 +54,7 @@ class Gate:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dqm-accounts")
         self._hashing = ThreadPoolExecutor(HASHING_AT_ONCE, thread_name_prefix="dqm-passwords")
         self._waiting = 0
+        self._has_users = False  # users are never removed
 
     def close(self) -> None:
         """Stop the threads and close the database of accounts."""
@@ -87,6 +90,23 @@ class Gate:
             return await asyncio.get_running_loop().run_in_executor(self._hashing, ask, *arguments)
         finally:
             self._waiting -= 1
+
+    async def has_users(self) -> bool:
+        """Whether anybody has an account; once it is so, nobody is asked again.
+
+        Also true while the accounts cannot be reached.
+        """
+        if self.accounts is None or self._has_users:
+            return True
+        if self._known.get(NOBODY_YET) is None:
+            try:
+                self._has_users = await self.run(self.accounts.has_users)
+            except AccountsUnavailable as error:
+                self.report(error)
+                return True
+            if not self._has_users:
+                self._known.put(NOBODY_YET, True)
+        return self._has_users
 
     async def visitor(self, handler: RequestHandler) -> Visitor | None:
         """Who calls *handler*; None: nobody that is known.

@@ -71,7 +71,7 @@ class LoginOfServer:
         try:
             upgrade(engine)
             with translated(engine), Session(engine) as session:
-                if not users.everybody(session):
+                if not users.exist(session):
                     log.warning("nobody may log in yet: `dqm user add NAME --role admin`")
         finally:
             engine.dispose()

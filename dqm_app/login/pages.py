@@ -70,6 +70,11 @@ class FormPage(Guarded):
             raise HTTPError(HTTPStatus.BAD_REQUEST)
         return value
 
+    def set_wait(self, seconds: float) -> None:
+        """Answer that there were too many attempts, and when another one may be made."""
+        self.set_status(HTTPStatus.TOO_MANY_REQUESTS)
+        self.set_header("Retry-After", str(math.ceil(seconds)))
+
     def client_as(self, name: str) -> Client:
         """From where this call comes, and as which known browser of the user *name*."""
         seen = self.client
@@ -90,12 +95,12 @@ class LoginPage(FormPage):
         if self.gate.accounts is None:
             raise HTTPError(HTTPStatus.NOT_FOUND)
 
-    def get(self) -> None:
+    async def get(self) -> None:
         """Show the form; who has logged in already is led on."""
         if self.visitor is not None:
             self.redirect(self._next())
             return
-        self._show()
+        await self._show()
 
     head = get
 
@@ -112,16 +117,17 @@ class LoginPage(FormPage):
         except AccountsUnavailable as error:
             gate.report(error)
             self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)
-            self._show(name, "The accounts cannot be reached just now. Please try again.")
+            await self._show(name, "The accounts cannot be reached just now. Please try again.")
             return
         if isinstance(answer, Refused):
             if answer.wait > 0:
-                self.set_status(HTTPStatus.TOO_MANY_REQUESTS)
-                self.set_header("Retry-After", str(math.ceil(answer.wait)))
-                self._show(name, f"Too many attempts: try again in {in_words(answer.wait)}.")
+                self.set_wait(answer.wait)
+                await self._show(name, f"Too many attempts: try again in {in_words(answer.wait)}.")
             else:
                 self.set_status(HTTPStatus.FORBIDDEN)
-                self._show(name, "This name and password do not fit, or the account is disabled.")
+                await self._show(
+                    name, "This name and password do not fit, or the account is disabled."
+                )
             return
         # a session that was there before is another one: nobody can have planted the new one
         cookies.set_session(self, answer.secret, answer.ends)
@@ -132,9 +138,17 @@ class LoginPage(FormPage):
         wanted = self.get_argument("next", "")
         return wanted if is_within(wanted) else f"{self.application.prefix}/"
 
-    def _show(self, name: str = "", fault: str = "") -> None:
+    async def _show(self, name: str = "", fault: str = "") -> None:
         wanted = self.get_argument("next", "")
-        self.show("login.html", name=name, fault=fault, next=wanted if is_within(wanted) else "")
+        cookies = self.gate.cookies
+        self.show(
+            "login.html",
+            name=name,
+            fault=fault,
+            next=wanted if is_within(wanted) else "",
+            nobody=not await self.gate.has_users(),
+            ended=cookies is not None and cookies.session(self.request) is not None,
+        )
 
 
 class Logout(FormPage):

@@ -67,6 +67,25 @@ def test_upgrading_again_changes_nothing(accounts, engine):
     assert of(engine, "admin").role is Role.ADMIN
 
 
+def test_the_log_of_the_first_release_forgets_what_was_typed(accounts, engine):
+    entries = [
+        ("login failed", "Viewer", ""), ("login", "viewer", "Firefox"),
+        ("login failed", "hunter2-hunter2", ""), ("download", "gone", "run 1"),
+        ("login failed", "\N{LATIN SMALL LETTER SHARP S}", "x"),
+    ]  # fmt: skip
+    with engine.begin() as connection:
+        for at, (event, name, detail) in enumerate(entries, 1):
+            entry = {"at": at, "event": event, "name": name, "detail": detail, "address": ""}
+            connection.execute(Table.metadata.tables["audit"].insert().values(entry))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    upgrade(engine)
+    assert [(one.event, one.name, one.detail) for one in reversed(accounts.entries())] == [
+        ("login failed", "viewer", ""), ("login", "viewer", "Firefox"),
+        ("login failed", "", "no such user"), ("download", "gone", "run 1"),
+        ("login failed", "", "no such user"),
+    ]  # fmt: skip
+
+
 def test_tables_of_a_newer_release_are_refused(accounts, engine):
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))

@@ -49,14 +49,28 @@ def test_an_entry_is_one_line_whatever_was_typed(tmp_path_factory, name, detail)
     assert len(entry.name) <= 64 and len(entry.detail) <= 500
 
 
-def test_failed_logins_are_noted_with_what_was_typed(accounts):
+def test_failed_logins_are_noted_under_the_name_of_the_user_and_of_nobody_else(accounts):
     accounts.login("ev\r\nil\0", PASSWORD, DESK)
-    accounts.login("viewer", "wrong", DESK)
-    assert [(entry.event, entry.name) for entry in accounts.entries()] == [
-        ("login failed", "viewer"),
-        ("login failed", "ev\ufffd\ufffdil\ufffd"),
+    accounts.login("ＶＩＥＷＥＲ ", "wrong", DESK)
+    accounts.login("a password in the wrong field", "viewer", DESK)
+    assert [(entry.event, entry.name, entry.detail) for entry in accounts.entries()] == [
+        ("login failed", "", "no such user"),
+        ("login failed", "viewer", ""),
+        ("login failed", "", "no such user"),
     ]
     assert [entry.name for entry in accounts.entries(name="viewer")] == ["viewer"]
+
+
+def test_the_database_keeps_nothing_of_what_was_typed(accounts, engine):
+    typed = "a password in the wrong field"
+    accounts.login(typed, "another secret", DESK)
+    with engine.connect() as connection:
+        stored = [
+            repr(tuple(row))
+            for table in Table.metadata.sorted_tables
+            for row in connection.execute(table.select())
+        ]
+    assert stored and not [row for row in stored if typed in row or "another secret" in row]
 
 
 def test_old_entries_are_forgotten(accounts, engine, monkeypatch):

@@ -19,10 +19,11 @@ from accounts_databases import (
 from argon2 import PasswordHasher
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from dqm_app.accounts import passwords, sessions, tokens, users
-from dqm_app.accounts.accounts import Refused, Welcome
+from dqm_app.accounts.accounts import Client, Refused, Welcome
 from dqm_app.accounts.errors import (
     BadName,
     LastAdmin,
@@ -31,7 +32,8 @@ from dqm_app.accounts.errors import (
     WeakPassword,
 )
 from dqm_app.accounts.roles import Role
-from dqm_app.accounts.tables import Table
+from dqm_app.accounts.tables import Table, UserRow
+from dqm_app.accounts.throttle import OF_NAME
 from dqm_app.accounts.tokens import LONGEST_DAYS, Scope
 
 __all__ = ["accounts", "cheap_hashes", "engine", "postgres", "url"]  # fixtures
@@ -112,6 +114,14 @@ def test_somebody_stays_an_admin(accounts, engine):
         users.disable(session, "expert")
 
 
+def test_whether_there_is_anybody(engine, url, accounts):
+    assert accounts.has_users()
+    with Session(engine) as session, session.begin():
+        for row in session.scalars(select(UserRow)):
+            session.delete(row)
+    assert not accounts.has_users()
+
+
 def test_a_user_who_is_not_there(engine):
     for change in (users.disable, users.enable):
         with Session(engine) as session, pytest.raises(UserNotFound):
@@ -142,7 +152,7 @@ def test_a_session_from_login_to_logout(accounts):
 
 def test_the_database_holds_nothing_that_lets_anybody_in(accounts, engine):
     welcome = logged_in(accounts, "admin")
-    token, _ = accounts.create_token(welcome.user, "t", [Scope.READ], 1, DESK)
+    token, _ = accounts.create_token(welcome.user, PASSWORD, "t", [Scope.READ], 1, DESK)
     found = []
     with engine.connect() as connection:
         for table in Table.metadata.sorted_tables:
@@ -201,7 +211,7 @@ def test_a_new_password_logs_everybody_out(accounts, engine):
 
 def test_a_disabled_user_is_out_and_stays_out(accounts, engine):
     welcome = logged_in(accounts, "expert")
-    token, _ = accounts.create_token(welcome.user, "t", [Scope.READ], 1, DESK)
+    token, _ = accounts.create_token(welcome.user, PASSWORD, "t", [Scope.READ], 1, DESK)
     with Session(engine) as session, session.begin():
         users.disable(session, "expert")
     assert accounts.owner(welcome.secret) is None and accounts.bearer(token) is None
@@ -237,7 +247,9 @@ def test_outdated_hashes_are_made_again(accounts, engine, monkeypatch):
 
 def test_a_token_from_first_to_last(accounts, engine):
     expert = of(engine, "expert")
-    text_, token = accounts.create_token(expert, " night ", [Scope.READ, Scope.DOWNLOAD], 1, DESK)
+    text_, token = accounts.create_token(
+        expert, PASSWORD, " night ", [Scope.READ, Scope.DOWNLOAD], 1, DESK
+    )
     user, found = accounts.bearer(text_)
     assert user == expert and found.scopes == {Scope.READ, Scope.DOWNLOAD}
     assert found.label == "night" and found.used is None
@@ -248,10 +260,49 @@ def test_a_token_from_first_to_last(accounts, engine):
     assert accounts.bearer(text_) is None and accounts.tokens_of(expert) == []
 
 
+def test_a_token_asks_for_the_password(accounts, engine):
+    """A page that was left open makes none; guessing there is as slow as at the login."""
+    user = logged_in(accounts, "viewer").user
+    made = (user, PASSWORD, "t", [Scope.READ], 1, DESK)
+    with pytest.raises(ValueError):  # what could not be made anyway is no guess
+        for _ in range(10):
+            accounts.create_token(user, "wrong", "", [Scope.READ], 1, DESK)
+    for _ in range(OF_NAME.free):
+        assert accounts.create_token(user, "wrong", "t", [Scope.READ], 1, DESK) == Refused()
+    assert accounts.create_token(*made).wait > 0
+    assert accounts.login("viewer", PASSWORD, DESK).wait > 0
+    assert accounts.tokens_of(user) == []
+    assert {entry.detail for entry in accounts.entries(name="viewer")[:5]} == {
+        "the password, for a token"
+    }
+    text_, _ = accounts.create_token(*made[:-1], Client("192.0.2.9", "Firefox", "his device"))
+    assert accounts.bearer(text_) is not None
+
+
+@pytest.mark.parametrize("change", ["password", "disabled"])
+def test_no_token_is_made_while_its_user_is_shut_out(accounts, engine, monkeypatch, change):
+    """The admin is quicker than the check of the password."""
+    user = of(engine, "viewer")
+
+    def is_right(stored: str, password: str) -> bool:
+        with Session(engine) as session, session.begin():
+            if change == "password":
+                users.set_password(session, "viewer", "other words of a test")
+            else:
+                users.disable(session, "viewer")
+        return True
+
+    monkeypatch.setattr(passwords, "is_right", is_right)
+    assert accounts.create_token(user, PASSWORD, "t", [Scope.READ], 1, DESK) == Refused()
+    assert accounts.tokens_of(user) == []
+    monkeypatch.setattr(passwords, "is_right", lambda stored, password: is_right(stored, "") and 1)
+    assert accounts.change_password(user, PASSWORD, "third words of a test", DESK) == Refused()
+
+
 def test_a_token_never_does_more_than_its_user(accounts, engine):
     with pytest.raises(ValueError, match="download"):
-        accounts.create_token(of(engine, "viewer"), "t", [Scope.DOWNLOAD], 1, DESK)
-    text_, _ = accounts.create_token(of(engine, "admin"), "t", list(Scope), 1, DESK)
+        accounts.create_token(of(engine, "viewer"), PASSWORD, "t", [Scope.DOWNLOAD], 1, DESK)
+    text_, _ = accounts.create_token(of(engine, "admin"), PASSWORD, "t", list(Scope), 1, DESK)
     with Session(engine) as session, session.begin():
         users.set_role(session, "expert", Role.ADMIN)
         users.set_role(session, "admin", Role.VIEWER)
@@ -260,7 +311,7 @@ def test_a_token_never_does_more_than_its_user(accounts, engine):
 
 
 def test_a_token_ends(accounts, engine, monkeypatch):
-    text_, token = accounts.create_token(of(engine, "viewer"), "t", [Scope.READ], 1, DESK)
+    text_, token = accounts.create_token(of(engine, "viewer"), PASSWORD, "t", [Scope.READ], 1, DESK)
     monkeypatch.setattr(tokens.time, "time", lambda: token.ends + 1)
     assert accounts.bearer(text_) is None
     assert accounts.tokens_of(of(engine, "viewer")) == []
@@ -275,13 +326,13 @@ def test_a_token_ends(accounts, engine, monkeypatch):
 )  # fmt: skip
 def test_tokens_that_are_not_made(accounts, engine, label, scopes, days):
     with pytest.raises(ValueError):
-        accounts.create_token(of(engine, "viewer"), label, scopes, days, DESK)
+        accounts.create_token(of(engine, "viewer"), PASSWORD, label, scopes, days, DESK)
     assert accounts.tokens_of(of(engine, "viewer")) == []
 
 
 def test_forged_tokens(accounts, engine):
-    good, token = accounts.create_token(of(engine, "viewer"), "t", [Scope.READ], 1, DESK)
-    other, _ = accounts.create_token(of(engine, "expert"), "t", [Scope.READ], 1, DESK)
+    good, token = accounts.create_token(of(engine, "viewer"), PASSWORD, "t", [Scope.READ], 1, DESK)
+    other, _ = accounts.create_token(of(engine, "expert"), PASSWORD, "t", [Scope.READ], 1, DESK)
     swapped = f"dqm_{token.id}_{other.rpartition('_')[2]}"
     changed = good[:-2] + ("A" if good[-2] != "A" else "B") + good[-1]
     for text_ in ("", good[:-1], good + "x", good.upper(), changed, f"dqm_{token.id}_", swapped,

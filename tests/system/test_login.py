@@ -137,13 +137,18 @@ def test_the_account_page(server):
     [number] = re.findall(r'name="number" value="(\w+)"', page)
     assert "logged out" in visitor.form("/account/session", {"number": number}).text
     eventually(lambda: everywhere(other) == {False}, "the other browser is out")
-    made = visitor.form("/account/token", {"label": "<b>n</b>", "days": "1", "scope": "read"}).text
+    wanted = {"label": "<b>n</b>", "days": "1", "scope": "read"}
+    for password in ("", "wrong"):
+        answer = visitor.form("/account/token", wanted | {"password": password})
+        assert answer.status == 403 and "another one" in answer.text
+        assert "dqm_" not in answer.text and "None yet" in answer.text
+    made = visitor.form("/account/token", wanted | {"password": PASSWORD}).text
     assert "<b>n</b>" not in made
     [token] = re.findall(r"dqm_[0-9a-f]{16}_[\w-]{43}", made)
     program = Visitor(server, {"Authorization": f"Bearer {token}"})
     assert program.ask("/api/v1/openapi.json").status == 200
     for days in ("nan", "inf", "-1", "1e999", "x", ""):
-        fields = {"label": "n", "days": days, "scope": "read"}
+        fields = {"label": "n", "days": days, "scope": "read", "password": PASSWORD}
         assert "No token was made" in visitor.form("/account/token", fields).text
     revoked = visitor.form("/account/revoke", {"token": token[4:20]}).text
     assert "does not work any more" in revoked
@@ -160,6 +165,39 @@ def test_the_account_page(server):
     eventually(lambda: everywhere(visitor) == {False}, "so is this browser")
     assert visitor.login("selfish", "other words of a test").status == 303
     assert "Who did what" in logged_in(server, "admin").ask("/account").text
+
+
+def test_a_page_that_was_left_open_makes_no_token(server):
+    """Nor finds out the password."""
+    server.add("absent")
+    visitor = logged_in(server, "absent")
+    fields = {"label": "n", "days": "366", "scope": "read"}
+    statuses = [
+        visitor.form("/account/token", fields | {"password": f"guess {number}"}).status
+        for number in range(30)
+    ]
+    assert statuses[:10] == [403] * 10 and set(statuses) == {403, 429}
+    answer = visitor.form("/account/token", fields | {"password": PASSWORD})
+    assert answer.status == 429 and answer.header("Retry-After").isdigit()
+    words = {"old": PASSWORD, "new": "other words of a test", "again": "other words of a test"}
+    assert visitor.form("/account/password", words).status == 429
+    assert "None yet" in visitor.ask("/account").text
+    assert "failed" in {word for one in server.log_of("absent") for word in one.event.split()}
+
+
+def test_the_login_says_how_the_first_user_is_made(tmp_path):
+    with LoginServer(tmp_path, roles=[]) as server:
+        visitor = Visitor(server)
+        hint = "dqm user add NAME --role admin"
+        assert hint in visitor.ask("/login").text
+        answer = visitor.login("admin")
+        assert answer.status == 403 and hint in answer.text
+        server.add("anna", Role.ADMIN)
+        eventually(
+            lambda: not any(hint in visitor.ask("/login").text for _ in range(ASKED)), "somebody is"
+        )
+        assert "Ask the admin" in visitor.ask("/login").text
+        logged_in(server, "anna")
 
 
 def test_over_tls_cookies_are_of_this_host_alone(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import re
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
@@ -36,7 +36,7 @@ T = TypeVar("T")
 
 
 class LoginServer(ServerProcess):
-    """`dqm serve`, or plain `bokeh serve`, with a viewer, an expert and an admin."""
+    """`dqm serve`, or plain `bokeh serve`, with a user of each of the *roles*, called like it."""
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class LoginServer(ServerProcess):
         plain: bool = False,
         processes: int = 2,
         settings: Mapping[str, str] | None = None,
+        roles: Iterable[Role] = Role,
     ) -> None:
         port = free_port()
         own = ["--port", str(port), "--num-procs", str(processes), *options]
@@ -63,7 +64,7 @@ class LoginServer(ServerProcess):
             "BOKEH_SECRET_KEY": SECRET,
         }
         super().__init__(command, port, folder / "dashboard.log", environment | more)
-        for role in Role:
+        for role in roles:
             self.add(role.word, role)
 
     def add(self, name: str, role: Role = Role.VIEWER) -> None:
