@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from urllib.parse import urlencode
 
 import pytest
 from grid_servers import program
@@ -233,6 +232,13 @@ def test_a_host_of_ipv6_is_one_however_many_addresses_it_has(site, tmp_path):
         for network in ("2001:db8:0:7:", "2001:db8:9::"):
             found = asked(web, [f"{network}{at:x}:{at:x}:3:4" for at in range(1, 400)])
             assert found[429] > 100, network
+        # as a socket for both kinds has those of IPv4
+        web.ask("/?mapped", x_address="::ffff:192.0.2.77")
+        logs = [dashboard.text for dashboard in site.dashboards]
+        eventually(
+            lambda: any("GET /?mapped (192.0.2.77)" in text() for text in logs), "it is IPv4 again"
+        )
+        assert "::ffff:" not in web.access_log.read_text()
 
 
 def test_monitors_alone_read_metrics(site, tmp_path):
@@ -332,87 +338,3 @@ def test_below_a_prefix(tmp_path):
         assert site.web.open_websocket(token, path="/dqm/dqm_app/ws")[0] == 101
         for path in ("/", "/dqm_app", "/assets/app.js", "/metrics"):
             assert site.web.ask(path).status == 404
-
-
-class Guarded:
-    """A dashboard with accounts behind nginx, and what a browser keeps."""
-
-    def __init__(self, folder: Path, stack: ExitStack) -> None:
-        port = free_port()
-        variables = {"DQM_AUTH": "accounts", "DQM_STATE_DIR": str(folder / "state")}
-        dashboard = Dashboard(folder, NO_DATABASE, f"localhost:{port}", **variables)
-        self._command = [COMMANDS / "dqm", "user"]
-        self._environment = dashboard.environment
-        self.user("add", "anna", "--role", "expert", "--password-stdin", given=f"{PASSWORD}\n")
-        stack.enter_context(dashboard)
-        self.web = stack.enter_context(Website(folder, [dashboard.port], port=port))
-        self._cookies: dict[str, str] = {}
-
-    def user(self, *words: str, given: str = "") -> str:
-        return subprocess.run(
-            [*self._command, *words],
-            input=given,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout.strip()
-
-    def ask(self, path: str, method: str = "GET", **form: str):
-        """As a browser does: with its cookies, and a form if there is one."""
-        headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())}
-        body = None
-        if method == "POST":
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
-            body = urlencode(form | {"_xsrf": self._cookies.get("_xsrf", "")}).encode()
-        answer = self.web.ask(path, method, body=body, **headers)
-        for cookie in answer.cookies:
-            name, _, rest = cookie.partition("=")
-            self._cookies[name] = rest.partition(";")[0]
-        return answer
-
-
-PASSWORD = "four words at once"
-
-
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[Guarded]:
-    with ExitStack() as stack:
-        yield Guarded(tmp_path, stack)
-
-
-def test_logging_in_behind_nginx(guarded):
-    away = guarded.ask("/dqm_app?run=6310")
-    assert (away.status, away.headers["location"]) == (302, "/login?next=%2Fdqm_app%3Frun%3D6310")
-    page = guarded.ask("/login?next=%2Fdqm_app%3Frun%3D6310")
-    assert page.status == 200 and "form-action 'self'" in page.headers["content-security-policy"]
-    wrong = guarded.ask("/login", "POST", name="anna", password="not that one")
-    assert wrong.status == 403 and b"do not fit" in wrong.body
-    right = guarded.ask("/login", "POST", name="anna", password=PASSWORD, next="/dqm_app?run=6310")
-    assert (right.status, right.headers["location"]) == (303, "/dqm_app?run=6310")
-    assert all("; Secure" in cookie for cookie in right.cookies)
-    assert any(cookie.startswith("__Host-dqm-session=") for cookie in right.cookies)
-    assert b"anna" in guarded.ask("/dqm_app").body
-    assert guarded.ask("/account").status == 200
-    assert guarded.ask("/logout", "POST").status == 303
-    assert guarded.ask("/dqm_app").status == 302
-
-
-def test_programs_behind_nginx(guarded):
-    words = ("token", "anna", "--label", "night", "--scope", "read", "--scope", "download")
-    bearer = {"Authorization": f"Bearer {guarded.user(*words)}"}
-    for path, status in (
-        ("/api/v1/openapi.json", 200),
-        ("/api/v1/cameras/NectarCAMQM/runs", 503),  # there is no database
-        ("/downloads", 200),
-        ("/originals/NectarCAMQM/1", 503),
-    ):
-        assert guarded.web.ask(path, **bearer).status == status, path
-        assert guarded.web.ask(path).status == 401, path
-    body = b'{"camera": "NectarCAMQM", "runs": [1]}'
-    assert guarded.web.ask("/downloads", "POST", body=body, **bearer).status == 503
-    assert guarded.web.ask("/downloads", "POST", body=body).status in (401, 403)
-    for method, path in (("DELETE", "/downloads"), ("POST", "/api/v1/cameras"), ("PUT", "/login")):
-        assert guarded.web.ask(path, method, **bearer).status == 405, (method, path)
-    large = guarded.web.ask("/downloads", "POST", body=b" " * 300_000, **bearer)
-    assert large.status == 413
