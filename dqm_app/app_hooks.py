@@ -12,14 +12,17 @@ from typing import Any
 from bokeh.core.validation import silence
 from bokeh.core.validation.warnings import EMPTY_LAYOUT
 
+from dqm_app.api.parts import Api
 from dqm_app.downloads.parts import Downloads
 from dqm_app.downloads.settings import DownloadSettings
 from dqm_app.limits import limit_clients
 from dqm_app.login.opening import LoginOfServer
 from dqm_app.metrics_folder import MetricsFolder
 from dqm_app.process_parts import (
+    api_of,
     downloads_of,
     gate_of,
+    give_api,
     give_downloads,
     give_gate,
     give_metrics,
@@ -64,6 +67,7 @@ def on_server_loaded(server_context: Any) -> None:
     service.start()
     give_service(server_context, service)
     give_gate(server_context, LOGIN.open_gate())
+    give_api(server_context, Api(DASHBOARD.read_threads))
     downloads = Downloads(DOWNLOADS)
     downloads.start()
     give_downloads(server_context, downloads)
@@ -87,5 +91,6 @@ def on_server_unloaded(server_context: Any) -> None:
     service_of(server_context).close()
     gate_of(server_context).close()
     downloads_of(server_context).close()
+    api_of(server_context).close()
     if os.getpid() != STARTED_IN and os.getppid() != STARTED_IN:
         METRICS.remove()  # the parent, who would, is gone

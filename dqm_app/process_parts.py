@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dqm_app.api.parts import Api
     from dqm_app.downloads.parts import Downloads
     from dqm_app.login.gate import Gate
     from dqm_app.metrics import Metrics
@@ -14,6 +15,7 @@ _SERVICE = "dqm_service"
 _METRICS = "dqm_metrics"
 _GATE = "dqm_gate"
 _DOWNLOADS = "dqm_downloads"
+_API = "dqm_api"
 
 
 def give_service(server_context: Any, service: Service) -> None:
@@ -54,3 +56,13 @@ def give_downloads(server_context: Any, downloads: Downloads) -> None:
 def downloads_of(server_context: Any) -> Downloads:
     """The downloads of this process's server."""
     return getattr(server_context, _DOWNLOADS)
+
+
+def give_api(server_context: Any, api: Api) -> None:
+    """Make *api* the programming interface of this process's server."""
+    setattr(server_context, _API, api)
+
+
+def api_of(server_context: Any) -> Api:
+    """What the programming interface of this process's server has."""
+    return getattr(server_context, _API)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dqm_app.api.accepting import weights
 from dqm_app.api.tables import Column, Table
 
 
@@ -41,17 +42,15 @@ class Format(enum.StrEnum):
 
     @classmethod
     def accepted(cls, accept: str) -> Format | None:
-        """The first one that an ``Accept`` header names; JSON when it takes anything; None: none.
-
-        Weights are not looked at: programs name one.
-        """
-        for part in accept.split(",") or [""]:
-            media = part.partition(";")[0].strip().lower()
-            if media in ("", "*/*", "application/*"):
-                return cls.JSON
-            for known in cls:
-                if media == known.media.partition(";")[0]:
-                    return known
+        """What an ``Accept`` header wants most; JSON when it takes anything; None: none of them."""
+        found = weights(accept) or {"*/*": 1.0}
+        by_media = {form.media.partition(";")[0]: form for form in cls}
+        for media, weight in found.items():
+            if weight and media in by_media:
+                return by_media[media]
+            if weight and media in ("*/*", "application/*"):
+                # what is refused by name is not anything
+                return next((f for m, f in by_media.items() if found.get(m, 1.0)), None)
         return None
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from http import HTTPStatus
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from pydantic import BaseModel, ValidationError
-from tornado.web import HTTPError
+from tornado.web import RequestHandler
 
 from dqm_app.accounts.tokens import Scope
 from dqm_app.api import reading
+from dqm_app.api.accepting import accepts_gzip
 from dqm_app.api.answers import Problem
-from dqm_app.api.encoding import Format, dump, encode
+from dqm_app.api.encoding import Format, dump
 from dqm_app.api.openapi import document
+from dqm_app.api.parts import Api
+from dqm_app.api.problems import ProblemError
 from dqm_app.api.questions import (
     HistoryQuestion,
     Question,
@@ -25,20 +30,13 @@ from dqm_app.api.resources import BASE, RESOURCES
 from dqm_app.api.tables import Table
 from dqm_app.catalogues import CameraRuns
 from dqm_app.login.access import Access, Guarded
-from dqm_app.process_parts import service_of
+from dqm_app.process_parts import api_of, service_of
 from dqm_app.service import Service
 from dqm_db.content import LARGEST_RUN
 from dqm_db.errors import DatabaseUnavailable, RunNotFound
+from dqm_db.reader import Snapshot
 
 Q = TypeVar("Q", bound=Question)
-
-
-class ProblemError(HTTPError):
-    """An error with a sentence for whoever asked."""
-
-    def __init__(self, status: HTTPStatus, detail: str) -> None:
-        super().__init__(status)
-        self.detail = detail
 
 
 class ApiHandler(Guarded):
@@ -46,11 +44,23 @@ class ApiHandler(Guarded):
 
     access: ClassVar[Access] = Access.VIEWER
     scope: ClassVar[Scope | None] = Scope.READ
+    _etag: str | None = None
 
     @property
     def service(self) -> Service:
         """The service of this process."""
         return service_of(self.server_context)
+
+    @property
+    def api(self) -> Api:
+        """What this interface has in this process."""
+        return api_of(self.server_context)
+
+    @property
+    def turn(self) -> AbstractAsyncContextManager[None]:
+        """Wait for it before much is read or written; raises `ProblemError` 429 or 503."""
+        name = "" if self.visitor is None else self.visitor.name
+        return self.api.turns.turn(name or f"from {self.client.address}")
 
     async def prepare(self) -> None:
         """Wait until it is known whether the database answers, just after the start."""
@@ -61,7 +71,7 @@ class ApiHandler(Guarded):
         """Answers are for whoever asked, who asks each time whether they still hold."""
         self.set_header("Cache-Control", "private, no-cache")
         self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Vary", "Accept, Authorization, Cookie")
+        self.set_header("Vary", "Accept, Accept-Encoding, Authorization, Cookie")
 
     def question(self, model: type[Q]) -> Q:
         """What is asked; raises `ProblemError` 400."""
@@ -104,7 +114,39 @@ class ApiHandler(Guarded):
         if form is not Format.JSON:
             name = f"{table.name}.{form.suffix}"
             self.set_header("Content-Disposition", f'attachment; filename="{name}"')
-        self.finish(await self.service.compute(lambda: encode(table, form)))
+        compress = accepts_gzip(self.request.headers.get("Accept-Encoding", ""))
+        found = await self.api.encoder.encode(table, form, compress)
+        if found.is_compressed:
+            self.set_header("Content-Encoding", "gzip")
+        self._etag = f'"{found.digest}"'
+        self.finish(found.data)
+
+    def compute_etag(self) -> str | None:
+        """That of a table is known; that of a short answer is made of it."""
+        return self._etag or super().compute_etag()
+
+    async def read(self, loader: Callable[[Snapshot], BaseModel]) -> None:
+        """Answer with what *loader* reads, as JSON."""
+        async with self.turn:
+            found = await self.service.run(loader)
+        await self.answer(found)
+
+    async def read_table(self, loader: Callable[[Snapshot], Table], form: Format) -> None:
+        """Answer with the table that *loader* reads."""
+        async with self.turn:
+            await self.answer_table(await self.service.run(loader), form)
+
+    async def options(self, *_path: str) -> None:
+        """What may be asked; nothing that lets pages of other sites ask."""
+        self.set_status(HTTPStatus.NO_CONTENT)
+        self.set_header("Allow", self.methods)
+
+    @property
+    def methods(self) -> str:
+        """What may be asked here, as in the header ``Allow``."""
+        missing = RequestHandler._unimplemented_method
+        ours = [m for m in self.SUPPORTED_METHODS if getattr(type(self), m.lower()) is not missing]
+        return ", ".join(ours)
 
     def form(self, asked: TableQuestion) -> Format:
         """The format of the answer; raises `ProblemError` 406."""
@@ -120,6 +162,8 @@ class ApiHandler(Guarded):
         detail = ""
         if isinstance(error, ProblemError):
             detail = error.detail
+            if error.retry_after is not None:
+                self.set_header("Retry-After", str(error.retry_after))
         elif isinstance(error, RunNotFound):
             status_code, detail = HTTPStatus.NOT_FOUND, str(error)
         elif isinstance(error, DatabaseUnavailable):
@@ -128,6 +172,11 @@ class ApiHandler(Guarded):
             detail = "log in, or show a token: Authorization: Bearer dqm_…"
         elif status_code == HTTPStatus.FORBIDDEN:
             detail = "this needs another role, or a token with another scope"
+        elif status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            detail = f"this address answers {self.methods}"
+            self.set_header("Allow", self.methods)
+        elif status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
+            detail = "the log of the dashboard says why"
         self.challenge(status_code)
         status = HTTPStatus(status_code)
         self.set_status(status)
@@ -149,6 +198,8 @@ class Cameras(ApiHandler):
         self.question(Question)
         await self.answer(reading.cameras(self.service.catalogues))
 
+    head = get
+
 
 class Runs(ApiHandler):
     """Runs that match."""
@@ -161,7 +212,10 @@ class Runs(ApiHandler):
         cursor = table.meta[reading.NEXT_CURSOR]
         if cursor is not None:
             self.set_header("Link", f'<{self._address_with(cursor)}>; rel="next"')
-        await self.answer_table(table, form)
+        async with self.turn:
+            await self.answer_table(table, form)
+
+    head = get
 
     def _address_with(self, cursor: int) -> str:
         """Of the next page (RFC 8288): what was asked for, from another run on."""
@@ -178,7 +232,9 @@ class Run(ApiHandler):
         self.question(Question)
         self.camera(camera)
         number = number_of(camera, run)
-        await self.answer(await self.service.run(lambda at: reading.run(at, camera, number)))
+        await self.read(lambda at: reading.run(at, camera, number))
+
+    head = get
 
 
 class Verdict(ApiHandler):
@@ -189,7 +245,9 @@ class Verdict(ApiHandler):
         self.question(Question)
         self.camera(camera)
         number = number_of(camera, run)
-        await self.answer(await self.service.run(lambda at: reading.verdict(at, camera, number)))
+        await self.read(lambda at: reading.verdict(at, camera, number))
+
+    head = get
 
 
 class Statistics(ApiHandler):
@@ -200,8 +258,9 @@ class Statistics(ApiHandler):
         form = self.form(self.question(TableQuestion))
         self.camera(camera)
         number = number_of(camera, run)
-        table = await self.service.run(lambda at: reading.statistics(at, camera, number))
-        await self.answer_table(table, form)
+        await self.read_table(lambda at: reading.statistics(at, camera, number), form)
+
+    head = get
 
 
 class Quantity(ApiHandler):
@@ -212,8 +271,9 @@ class Quantity(ApiHandler):
         form = self.form(self.question(TableQuestion))
         self.camera(camera)
         number = number_of(camera, run)
-        table = await self.service.run(lambda at: reading.quantity(at, camera, number, quantity))
-        await self.answer_table(table, form)
+        await self.read_table(lambda at: reading.quantity(at, camera, number, quantity), form)
+
+    head = get
 
 
 class TrendNames(ApiHandler):
@@ -223,8 +283,9 @@ class TrendNames(ApiHandler):
         """Read them."""
         form = self.form(self.question(TableQuestion))
         self.camera(camera)
-        table = await self.service.run(lambda at: reading.trend_names(at, camera))
-        await self.answer_table(table, form)
+        await self.read_table(lambda at: reading.trend_names(at, camera), form)
+
+    head = get
 
 
 class Trends(ApiHandler):
@@ -235,8 +296,9 @@ class Trends(ApiHandler):
         asked = self.question(TrendQuestion)
         form = self.form(asked)
         self.camera(camera)
-        table = await self.service.run(lambda at: reading.trends(at, camera, asked))
-        await self.answer_table(table, form)
+        await self.read_table(lambda at: reading.trends(at, camera, asked), form)
+
+    head = get
 
 
 class History(ApiHandler):
@@ -247,8 +309,9 @@ class History(ApiHandler):
         asked = self.question(HistoryQuestion)
         form = self.form(asked)
         self.camera(camera)
-        table = await self.service.run(lambda at: reading.history(at, camera, quantity, asked))
-        await self.answer_table(table, form)
+        await self.read_table(lambda at: reading.history(at, camera, quantity, asked), form)
+
+    head = get
 
 
 class OpenApi(ApiHandler):
@@ -259,6 +322,8 @@ class OpenApi(ApiHandler):
         self.set_header("Content-Type", Format.JSON.media)
         self.finish(dump(document(self.application.prefix)))
 
+    head = get
+
 
 class NoSuchAddress(ApiHandler):
     """Whatever else is asked for below the base."""
@@ -266,6 +331,8 @@ class NoSuchAddress(ApiHandler):
     async def get(self) -> None:
         """Say so."""
         raise ProblemError(HTTPStatus.NOT_FOUND, f"see {BASE}/openapi.json for what there is")
+
+    head = get
 
 
 def number_of(camera: str, run: str) -> int:

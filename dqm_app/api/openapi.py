@@ -20,7 +20,8 @@ _PROBLEMS = {
     403: "The token, or its user, is not for this.",
     404: "There is no such camera, run or quantity.",
     406: "The answer cannot be given in that format.",
-    503: "The database does not answer.",
+    429: "So many of your questions are unanswered that this one has to wait.",
+    503: "The database does not answer, or too many others ask: Retry-After says when to ask.",
 }
 
 

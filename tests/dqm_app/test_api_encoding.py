@@ -86,6 +86,12 @@ def test_a_table_may_have_no_rows(form: Format) -> None:
         ("text/html, application/fits;q=0.9", Format.FITS),
         ("application/x-votable+xml", Format.VOTABLE),
         ("image/png", None),
+        ("text/csv;q=0.2, application/fits;q=0.9", Format.FITS),
+        ("*/*, application/json;q=0", Format.CSV),
+        ("application/json;q=0", None),
+        ("application/json;q=nan, text/csv;q=2", None),
+        ("*/*;q=0.1, application/x-votable+xml", Format.VOTABLE),
+        (", ;q=1", Format.JSON),
     ],
 )
 def test_the_accept_header_chooses(accept: str, form: Format | None) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -63,12 +65,12 @@ class Api:
         return done.stdout.strip()
 
     def ask(
-        self, path: str, token: str | None = None, **headers: str
+        self, path: str, token: str | None = None, method: str = "GET", **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
-        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=20)
+        connection = http.client.HTTPConnection(LOOPBACK, self.port, timeout=60)
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        connection.request("GET", path, headers=headers)
+        connection.request(method, path, headers=headers)
         answer = connection.getresponse()
         found = answer.status, {k.lower(): v for k, v in answer.getheaders()}, answer.read()
         connection.close()
@@ -91,6 +93,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
         made.user(
             "add", "anna", "--role", "expert", "--password-stdin", given="correct horse bat\n"
         )
+        made.user("add", "ben", "--password-stdin", given="another horse bat\n")
         with made.server:
             yield made
 
@@ -296,6 +299,70 @@ def test_tables_come_in_four_formats(api: Api, token: str) -> None:
             assert body
             assert ("content-disposition" in headers) == (name != "json")
     assert api.ask(path, token, Accept="image/png")[0] == 406
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "fits", "votable"])
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+def test_a_table_that_still_holds_is_not_sent_again(
+    api: Api, token: str, form: str, coding: str
+) -> None:
+    path = f"/api/v1/cameras/{CAMERA}/runs?format={form}"
+    status, headers, body = api.ask(path, token, **{"Accept-Encoding": coding})
+    assert (status, headers.get("content-encoding", "identity")) == (200, coding)
+    assert {"Accept", "Accept-Encoding", "Authorization"} <= set(headers["vary"].split(", "))
+    assert headers["cache-control"] == "private, no-cache"
+    tag = headers["etag"]
+    for tags in (tag, f'W/{tag}, "x"', "*"):
+        again = api.ask(path, token, **{"Accept-Encoding": coding, "If-None-Match": tags})
+        assert (again[0], again[1]["etag"], again[2]) == (304, tag, b"")
+    # of other bytes: another tag
+    others = [
+        (path, "gzip" if coding == "identity" else "identity"),
+        (path.replace(form, "csv" if form == "json" else "json"), coding),
+        (f"{path}&limit=49", coding),
+    ]
+    for address, other in others:
+        found = api.ask(address, token, **{"Accept-Encoding": other, "If-None-Match": tag})
+        assert found[0] == 200 and found[1]["etag"] != tag and found[2]
+    if coding == "gzip":
+        plain = api.ask(path, token)[2]
+        assert gzip.decompress(body) == plain and len(body) < len(plain)
+
+
+def test_head_and_options_and_nothing_else(api: Api, token: str) -> None:
+    for path in (f"/api/v1/cameras/{CAMERA}/runs", f"/api/v1/cameras/{CAMERA}/runs/6001"):
+        _, headers, body = api.ask(path, token)
+        status, of_head, nothing = api.ask(path, token, "HEAD")
+        assert (status, nothing) == (200, b"")
+        assert of_head["etag"] == headers["etag"]
+        assert of_head["content-length"] == str(len(body))
+        status, headers, body = api.ask(path, token, "OPTIONS", Origin="https://example.org")
+        assert (status, headers["allow"], body) == (204, "GET, HEAD, OPTIONS", b"")
+        # pages of other sites may not read what the browser of a user may
+        assert not [name for name in headers if name.startswith("access-control")]
+        for method in ("POST", "PUT", "PATCH", "DELETE"):
+            status, headers, body = api.ask(path, token, method)
+            assert (status, headers["allow"]) == (405, "GET, HEAD, OPTIONS")
+            assert "GET, HEAD" in json.loads(body)["detail"]
+    assert api.ask("/api/v1/cameras", method="OPTIONS")[0] == 401
+
+
+def test_who_asks_for_everything_at_once_is_told_to_wait(api: Api, token: str) -> None:
+    """Others are answered meanwhile."""
+    path = f"/api/v1/cameras/{CAMERA}/runs?limit=1000&format=votable"
+    other = api.user("token", "ben", "--label", "tests", "--scope", "read")
+    with ThreadPoolExecutor(60) as threads:
+        asked = [threads.submit(api.ask, path, token) for _ in range(60)]
+        assert api.ask(f"/api/v1/cameras/{CAMERA}/runs?limit=1", other)[0] == 200
+        answers = [one.result() for one in asked]
+    statuses = {status for status, _, _ in answers}
+    assert statuses == {200, 429}
+    for status, headers, body in answers:
+        if status == 429:
+            assert int(headers["retry-after"]) > 0
+            assert headers["content-type"] == "application/problem+json"
+            assert "wait" in json.loads(body)["detail"]
+    assert len({body for status, _, body in answers if status == 200}) == 1
 
 
 def test_the_description_holds(api: Api, token: str) -> None:

@@ -1,0 +1,55 @@
+"""Who asks much waits for his turn, so that pages do not wait for programs."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator
+from http import HTTPStatus
+
+from dqm_app.api.problems import ProblemError
+
+OF_ONE = 2
+"""Questions of one user that are worked on at the same time."""
+WAITING_OF_ONE = 10
+"""Further ones of his that wait; then he is told to ask later."""
+WAITING = 40
+"""The same of all users together."""
+RETRY_SECONDS = 2
+
+
+class Turns:
+    """Lets some questions be worked on at the same time, and others wait, in order.
+
+    Parameters
+    ----------
+    at_once : int
+        Questions of all users together that are worked on; what is left of the threads that read
+        the database is for pages.
+    """
+
+    def __init__(self, at_once: int) -> None:
+        self._places = asyncio.Semaphore(at_once)
+        self._at_once = at_once
+        self._own: dict[str, asyncio.Semaphore] = {}
+        self._asking: Counter[str] = Counter()
+
+    @contextlib.asynccontextmanager
+    async def turn(self, who: str) -> AsyncIterator[None]:
+        """Wait until *who* may; raises `ProblemError` 429 or 503 when too much waits already."""
+        if self._asking[who] >= OF_ONE + WAITING_OF_ONE:
+            detail = f"{self._asking[who]} of your questions are unanswered: wait for those first"
+            raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, detail, RETRY_SECONDS)
+        if self._asking.total() >= self._at_once + WAITING:
+            detail = "too many programs ask at the same time: ask again in a moment"
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, RETRY_SECONDS)
+        self._asking[who] += 1
+        own = self._own.setdefault(who, asyncio.Semaphore(OF_ONE))
+        try:
+            async with own, self._places:
+                yield
+        finally:
+            self._asking[who] -= 1
+            if not self._asking[who]:
+                del self._asking[who], self._own[who]
