@@ -269,8 +269,11 @@ class OriginalFile(OfDownloads):
         start, end = self._part(len(original.data))
         size = len(original.data)
         part = "" if (start, end) == (0, size) else f" bytes {start}-{end - 1} of {size}"
-        await self.remember(Event.DOWNLOAD, f"{camera} run {number}{part}")
+        if self.request.method == "GET":
+            await self.remember(Event.DOWNLOAD, f"{camera} run {number}{part}")
         self.finish(original.data[start:end])
+
+    head = get
 
     def compute_etag(self) -> str | None:
         """That of the whole file, whichever part is answered."""

@@ -3,7 +3,7 @@
 import { go, href, inView } from "./address.js";
 import { listen, mayFetch, root } from "./bridge.js";
 import { UNKNOWN, bytes, clock, count, date, duration, plural } from "./format.js";
-import { element, isOurs } from "./html.js";
+import { busyWhile, element, isOurs, text } from "./html.js";
 import { badge, words } from "./verdicts.js";
 
 const strip = document.getElementById("facts");
@@ -109,8 +109,27 @@ function provenance(header, original) {
   ];
   const list = element("dl", {}, rows.flatMap(([label, value]) => [element("dt", {}, [label]), element("dd", {}, [value])]));
   const file = original !== null && header.results_name !== "";
-  const link = file ? [element("p", {}, [element("a", { class: "original", href: original, download: true }, ["Original file"])])] : [];
+  const link = file ? [taking(original)] : [];
   return more("Source", name, `ingested ${date(header.ingested_at)} UTC`, [list, ...link], "long");
+}
+
+/** The link to the file at *address*, which says why when it cannot be had. */
+function taking(address) {
+  const wrong = element("span", { class: "wrong", role: "alert" });
+  const link = element("a", { class: "original", href: address, click: (event) => {
+    if (!isOurs(event)) return;
+    event.preventDefault();
+    busyWhile(link, async () => {
+      try {
+        const { take } = await import("./downloads.js");
+        await take(address);
+        text(wrong, "");
+      } catch (error) {
+        text(wrong, ` ${"lost" in error ? error.message : "The server does not answer."}`);
+      }
+    });
+  } }, ["Original file"]);
+  return element("p", {}, [link, wrong]);
 }
 
 function notes(texts) {

@@ -1,10 +1,12 @@
 // The bar below the run table: how many runs are chosen, and the baskets of the user.
 
-import { begin, list, remove } from "./downloads.js";
+import { begin, list, remove, take } from "./downloads.js";
 import { bytes, count, date, plural } from "./format.js";
-import { busyWhile, element, text } from "./html.js";
+import { busyWhile, element, isOurs, text } from "./html.js";
 
 const LOOK_MS = 1000; // while one is being built
+const REST_MS = 20_000; // else: another tab, or program, may begin one
+const OVER = { done: "is ready", failed: "could not be built" };
 
 export class Baskets {
   /** @param chosen the runs that are chosen */
@@ -12,16 +14,19 @@ export class Baskets {
     this.chosen = chosen;
     this.lines = new Map(); // by the id of the basket
     this.looking = false;
+    this.timer = null;
     this.words = element("b", { role: "status" });
     this.build = element("button", {
       type: "button", class: "build", title: "Put their original files into one archive",
       click: () => busyWhile(this.build, () => this.begin()),
     }, ["Build an archive"]);
-    const drop = element("button", { type: "button", title: "Choose none  Esc", click: () => chosen.clear() }, ["Let go"]);
+    const drop = element("button", { type: "button", title: "Let go of the runs that are chosen  Esc", click: () => chosen.clear() }, ["Choose none"]);
     this.choice = element("div", { class: "choice-of-runs", hidden: true }, [this.words, this.build, drop]);
     this.wrong = element("p", { class: "wrong", role: "alert", hidden: true });
-    this.baskets = element("ul", { "aria-label": "Archives" });
-    this.root = element("section", { class: "runs-baskets", "aria-label": "Runs to take away" }, [this.choice, this.wrong, this.baskets]);
+    this.baskets = element("ul", { "aria-label": "Archives", tabindex: "-1" });
+    this.news = element("p", { class: "unseen", role: "status" });
+    this.root = element("section", { class: "runs-baskets", "aria-label": "Runs to take away" }, [this.choice, this.wrong, this.baskets, this.news]);
+    document.addEventListener("visibilitychange", () => { if (!document.hidden) this.look(); });
     this.look();
   }
 
@@ -50,43 +55,58 @@ export class Baskets {
     try {
       await remove(id);
       this.say("");
+      const held = this.lines.get(id)?.root.contains(document.activeElement);
       this.draw(this.known.filter((one) => one.id !== id));
+      if (held) this.baskets.focus(); // the button is gone, and keys would go on at the page's top
     } catch (error) {
       this.say(error.message);
     }
   }
 
+  async take(address) {
+    try {
+      await take(address);
+      this.say("");
+    } catch (error) {
+      this.say(error.message);
+      await this.look();
+    }
+  }
+
   known = [];
 
-  /** Look how far they are, again and again until all are over. */
+  /** Look how far they are, now and again and again: often while one is built. */
   async look() {
     if (this.looking) return;
     this.looking = true;
-    let lost = false;
-    do {
-      try {
-        this.draw(await list());
-        if (lost) this.say("");
-        lost = false;
-      } catch (error) {
-        this.say(error.message);
-        lost = true;
-      }
-      if (this.isBuilding()) await new Promise((resolve) => { setTimeout(resolve, LOOK_MS); });
-    } while (this.isBuilding());
+    clearTimeout(this.timer);
+    try {
+      if (!document.hidden || this.isBuilding()) this.draw(await list());
+      if (this.lost) this.say("");
+    } catch (error) {
+      // the page itself says that it has lost its server
+      if (this.isBuilding() || !error.lost) this.say(error.message, true);
+    }
     this.looking = false;
+    this.timer = setTimeout(() => this.look(), this.isBuilding() ? LOOK_MS : REST_MS);
   }
 
   isBuilding() {
     return this.known.some(({ state }) => state === "waiting" || state === "building");
   }
 
-  say(reason) {
+  /** Say what went wrong; with *lost* only until it goes right again. */
+  say(reason, lost = false) {
+    this.lost = lost;
     text(this.wrong, reason);
     this.wrong.hidden = reason === "";
   }
 
   draw(baskets) {
+    for (const { id, state, name } of baskets) {
+      const before = this.known.find((one) => one.id === id);
+      if (state in OVER && before !== undefined && !(before.state in OVER)) text(this.news, `${name} ${OVER[state]}.`);
+    }
     this.known = baskets;
     const ids = new Set(baskets.map(({ id }) => id));
     for (const [id, line] of this.lines) {
@@ -96,7 +116,10 @@ export class Baskets {
     }
     for (const basket of [...baskets].reverse()) {
       if (!this.lines.has(basket.id)) {
-        this.lines.set(basket.id, new Line(basket, (button) => busyWhile(button, () => this.remove(basket.id))));
+        this.lines.set(basket.id, new Line(basket, {
+          take: (link) => busyWhile(link, () => this.take(link.getAttribute("href"))),
+          remove: (button) => busyWhile(button, () => this.remove(basket.id)),
+        }));
         this.baskets.prepend(this.lines.get(basket.id).root);
       }
       this.lines.get(basket.id).show(basket);
@@ -106,13 +129,18 @@ export class Baskets {
 
 /** One basket. */
 class Line {
-  constructor({ camera, runs, first, last, created, name }, remove) {
+  constructor({ camera, runs, first, last, created, name }, { take, remove }) {
+    this.name = name;
     const range = first === last ? `run ${first}` : `${plural(runs, "run")}, ${first}–${last}`;
     this.title = element("span", { class: "title", title: `${name}, begun ${date(created)} UTC` }, [`${camera}: ${range}`]);
-    this.bar = element("progress", { max: "1", "aria-label": "How far it is" });
+    this.bar = element("progress", { max: "1", "aria-label": `How far ${name} is` });
     this.words = element("span", { class: "words" });
-    this.fetch = element("a", { class: "fetch", download: name, hidden: true, "aria-label": `Fetch ${name}` }, ["Fetch"]);
-    this.remove = element("button", { type: "button", "aria-label": `Remove ${name}`, click: () => remove(this.remove) }, ["Remove"]);
+    this.fetch = element("a", { class: "fetch", hidden: true, "aria-label": `Fetch ${name}`, click: (event) => {
+      if (!isOurs(event)) return;
+      event.preventDefault();
+      take(this.fetch);
+    } }, ["Fetch"]);
+    this.remove = element("button", { type: "button", click: () => remove(this.remove) });
     this.root = element("li", {}, [this.title, this.bar, this.words, this.fetch, this.remove]);
   }
 
@@ -121,16 +149,19 @@ class Line {
     this.root.dataset.state = state;
     this.bar.hidden = state !== "waiting" && state !== "building";
     if (state === "building") this.bar.value = all > 0 ? Math.min(done / all, 1) : 0;
+    else this.bar.removeAttribute("value");
+    text(this.remove, this.bar.hidden ? "Remove" : "Cancel");
+    this.remove.setAttribute("aria-label", `${this.remove.textContent} ${this.name}`);
     this.fetch.hidden = file === null;
     if (file !== null) this.fetch.href = file;
     text(this.words, said(basket));
-    this.words.title = this.words.textContent;
   }
 }
 
 function said({ state, runs, runs_done: ready, bytes: all, bytes_done: done, text: why, ends }) {
-  if (state === "waiting") return "begins soon";
-  if (state === "building") return `${count(ready)} of ${plural(runs, "run")}, ${bytes(done)} of ${bytes(all)}`;
+  const note = why ? `; ${why}` : "";
+  if (state === "waiting") return why === "" ? "Begins soon" : `Waits: ${why}`;
+  if (state === "building") return `${count(ready)} of ${plural(runs, "run")}, ${bytes(done)} of ${bytes(all)}${note}`;
   if (state === "failed") return `Failed: ${why}`;
-  return `${bytes(all)}, kept until ${date(ends).slice(0, 16)} UTC${why ? `; ${why}` : ""}`;
+  return `${bytes(all)}, kept until ${date(ends).slice(0, 16)} UTC${note}`;
 }

@@ -11,82 +11,39 @@ import os
 import signal
 import tarfile
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from baskets import (
+    CAMERA,
+    COPIES,
+    STORED,
+    Site,
+    begun,
+    command,
+    family,
+    fill,
+    log_in,
+    original,
+    state,
+)
 from browsing import DashboardPage
 from playwright.sync_api import Browser
 from processes import LOOPBACK, eventually
-from visitors import PASSWORD, LoginServer, Visitor, logged_in
+from visitors import Visitor, logged_in
 
 from dqm_app.accounts.audit import Event
-from dqm_app.accounts.roles import Role
 from dqm_app.accounts.tokens import Scope
 from dqm_app.downloads.basket import PROGRESS, Basket
-from dqm_client import ApiError, Client
-from dqm_db.settings import DatabaseSettings, load
-from dqm_db.writer import open_writer
-from ingest.reading import ReadJob, read_run
+from dqm_client import ApiError
 
 pytestmark = pytest.mark.system
-CAMERA = "NectarCAMQM"
-SAMPLES = Path(__file__).parent.parent / "data"
-STORED = (6001, 8001, 8003)
-COPIES = range(9001, 9041)
-"""Runs that hold what 6001 holds, so that a basket takes some time."""
-
-
-class Site(LoginServer):
-    """The dashboard, with its folder of baskets."""
-
-    def __init__(self, folder: Path) -> None:
-        url = f"file://{folder}/Data.fs"
-        super().__init__(folder, settings={"DQM_DB_URL": url})
-        self.downloads = folder / "state" / "downloads"
-
-    def client(self, name: str, *scopes: Scope) -> Client:
-        token = self.token(name, scopes or (Scope.READ, Scope.DOWNLOAD))
-        return Client(f"http://{LOOPBACK}:{self.port}", token)
-
-    def workers(self) -> list[int]:
-        """Processes that build baskets of this dashboard."""
-        return [pid for pid in family(self.pid) if b"--until-idle" in command(pid)]
-
-
-def command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""  # it has ended
-
-
-def family(pid: int) -> list[int]:
-    """Processes below *pid*, at any depth."""
-    parents: dict[int, list[int]] = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            parents.setdefault(parent, []).append(int(folder.name))
-    found, left = [], [pid]
-    while left:
-        left += (children := parents.get(left.pop(), []))
-        found += children
-    return found
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("downloads")
-    opened = load(DatabaseSettings, db_url=f"file://{folder}/Data.fs", lock_dir=folder / "locks")
-    with open_writer(opened) as writer:
-        for run in STORED:
-            found = read_run(ReadJob(SAMPLES / f"{CAMERA}_DQM_Run{run}.tar.gz"))
-            assert found.content is not None
-            writer.store_run(found.content, found.original)
-            for copy in COPIES if run == STORED[0] else ():
-                header = replace(found.content.header, run=copy)
-                writer.store_run(replace(found.content, header=header), found.original)
+    fill(folder)
     with Site(folder) as site:
         eventually(lambda: site.client("expert").cameras() == [CAMERA], "the database is there")
         yield site
@@ -94,27 +51,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture
 def owner(site: Site) -> str:
-    """An expert without baskets."""
-    name = f"expert-{os.urandom(4).hex()}"
-    site.add(name, Role.EXPERT)
-    return name
-
-
-def original(run: int) -> bytes:
-    return (SAMPLES / f"{CAMERA}_DQM_Run{run}.tar.gz").read_bytes()
-
-
-def begun(visitor: Visitor, runs: list[int]) -> dict:
-    """A basket that was begun in a browser."""
-    body = json.dumps({"camera": CAMERA, "runs": runs}).encode()
-    visitor.ask("/dqm_app")
-    answer = visitor.ask("/downloads", "POST", body, {"X-XSRFToken": visitor.cookies["_xsrf"]})
-    assert answer.status == 201, answer.text
-    return json.loads(answer.text)
-
-
-def state(visitor: Visitor, basket: dict) -> dict:
-    return json.loads(visitor.ask(f"/downloads/{basket['id']}").text)
+    return site.expert()
 
 
 def test_a_basket_for_a_notebook(site, owner, tmp_path):
@@ -249,12 +186,7 @@ def test_one_at_a_time_and_a_killed_worker(site, owner):
 
 
 def test_the_worker_ends_with_the_dashboard(tmp_path):
-    opened = load(
-        DatabaseSettings, db_url=f"file://{tmp_path}/Data.fs", lock_dir=tmp_path / "locks"
-    )
-    with open_writer(opened) as writer:
-        found = read_run(ReadJob(SAMPLES / f"{CAMERA}_DQM_Run6001.tar.gz"))
-        writer.store_run(found.content, found.original)
+    fill(tmp_path, copies=())
     with Site(tmp_path) as site:
         eventually(lambda: site.client("expert").cameras() == [CAMERA], "the database is there")
         begun(logged_in(site, "expert"), [6001])
@@ -314,10 +246,3 @@ def test_who_only_looks_is_offered_nothing(browser: Browser, site: Site) -> None
         page[".runs-grid .body .row"].first.wait_for()
         assert page[".runs-grid .pick, .runs-baskets, a.original"].count() == 0
         assert not page.errors
-
-
-def log_in(page: DashboardPage, name: str) -> None:
-    page["#name"].fill(name)
-    page["#password"].fill(PASSWORD)
-    page["form button[type=submit]"].click()
-    page.settled()
