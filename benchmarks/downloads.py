@@ -16,8 +16,10 @@ from typing import Any
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
 
 from benchmarks.bars import Result
+from benchmarks.load import percentile
 from benchmarks.plan import SAMPLE_RUN, Plan
 from benchmarks.servers import filled_stack
+from benchmarks.session_client import PageClient, open_page
 from benchmarks.synthetic import CAMERAS, Sample, read_sample
 from dqm_app.downloads.basket import PROGRESS, Basket, Progress
 from dqm_app.downloads.building import NOTE_SECONDS
@@ -26,8 +28,8 @@ from dqm_db.writer import open_writer
 
 CAMERA = CAMERAS[0]
 LOOK_SECONDS = 0.02
-PER_SECOND = 10
-"""Questions of others meanwhile, each of which reads a run."""
+PAGES = 8
+"""Open pages of others, each of which goes to another run once a second."""
 TURNS = 4
 FIRST = SAMPLE_RUN + 10
 """Runs from here on have their originals."""
@@ -69,18 +71,22 @@ async def _measure(plan: Plan, url: str, state: Path, runs: range) -> list[Resul
         rates.append(basket.bytes / (basket.done - basket.began) / 1e6)
         starts.append(basket.began - basket.chosen)
     quiet, busy = [], []
+    pages = [await open_page(url) for _ in range(PAGES)]
+    await _changes(pages, runs, PAGES)
     for _ in range(TURNS):  # in turn, since a machine is never the same for long
-        quiet += await _others(site, runs, plan.api_questions // TURNS)
+        quiet += await _changes(pages, runs, plan.page_changes // TURNS)
         async with _building(site, runs):
-            busy += await _others(site, runs, plan.api_questions // TURNS)
+            busy += await _changes(pages, runs, plan.page_changes // TURNS)
+    for page in pages:
+        await page.close()
     detail = {
         "runs": len(runs), "rates": rates, "starts": starts,
-        "without": quiet, "meanwhile": busy, "p95": [_p95(quiet), _p95(busy)],
+        "without": quiet, "meanwhile": busy, "p95": [percentile(quiet), percentile(busy)],
     }  # fmt: skip
     return [
         Result("downloads_start", first.began - first.chosen, detail),
         Result("downloads_rate", statistics.median(rates), detail),
-        Result("downloads_p95_ratio", _p95(busy) / _p95(quiet), detail),
+        Result("downloads_p95_ratio", percentile(busy) / percentile(quiet), detail),
     ]
 
 
@@ -148,20 +154,20 @@ async def _building(site: _Site, runs: range) -> AsyncIterator[None]:
         await site.clear()
 
 
-async def _others(site: _Site, runs: range, count: int) -> list[float]:
-    """Seconds of questions that read runs; they begin at their times, answered or not."""
+async def _changes(pages: list[PageClient], runs: range, count: int) -> list[float]:
+    """Seconds of changes of the run on open pages, until all of it has arrived."""
     chance = random.Random(1)
     start = time.monotonic()
 
-    async def ask(at: float) -> float:
-        await asyncio.sleep(max(at - time.monotonic(), 0))
-        run = chance.choice(runs)
-        began = time.monotonic()
-        await site.ask(f"/api/v1/cameras/{CAMERA}/runs/{run}")
-        return time.monotonic() - began
+    async def change(page: PageClient, offset: float) -> list[float]:
+        seconds = []
+        for turn in range(count // len(pages)):
+            await asyncio.sleep(max(start + turn + offset - time.monotonic(), 0))
+            other = chance.choice([run for run in runs if run != page.state["run"]])
+            began = time.monotonic()
+            await page.show_run(other)
+            seconds.append(time.monotonic() - began)
+        return seconds
 
-    return list(await asyncio.gather(*(ask(start + n / PER_SECOND) for n in range(count))))
-
-
-def _p95(seconds: list[float]) -> float:
-    return 1000 * statistics.quantiles(seconds, n=20)[-1]
+    several = (change(page, index / len(pages)) for index, page in enumerate(pages))
+    return [one for each in await asyncio.gather(*several) for one in each]

@@ -37,6 +37,7 @@ class Plan:
     api_questions: int = 400
     basket_runs: int = 100
     baskets: int = 5
+    page_changes: int = 480
     sessions: int = 50
     runs_per_session: int = 10
     waves: int = 3
@@ -78,6 +79,7 @@ class Plan:
             api_questions=40,
             basket_runs=5,
             baskets=1,
+            page_changes=32,
             sessions=4,
             runs_per_session=3,
             waves=2,
