@@ -6,7 +6,6 @@ import asyncio
 import http.client
 import multiprocessing
 import random
-import socket
 import statistics
 import time
 from collections import Counter
@@ -380,81 +379,6 @@ def test_one_address_with_many_names(server):
     assert statuses[:25] == [403] * 25 and statuses[-1] == 429
     assert Visitor(server, where).login("viewer").header("Retry-After").isdigit()
     assert Visitor(server, from_somewhere()).login("viewer").status == 303
-
-
-def exchange(server: LoginServer, data: bytes, patience: float = 60) -> bytes:
-    """What the server answers to bytes until it closes the connection."""
-    with socket.create_connection((LOOPBACK, server.port), patience) as connection:
-        received = b""
-        try:
-            connection.sendall(data)
-            while chunk := connection.recv(65_536):
-                received += chunk
-        except ConnectionError:
-            pass
-        return received
-
-
-def test_bodies_and_headers_that_are_too_large(server):
-    head = b"POST /login HTTP/1.1\r\nHost: x\r\n"
-    huge = b"Content-Length: 100000000\r\n\r\n" + b"x" * 3_000_000
-    chunked = b"Transfer-Encoding: chunked\r\n\r\n" + b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
-    for data in (
-        head + huge,
-        head + chunked + b"100000\r\n" + b"x" * 0x100000 + b"\r\n",
-        head + b"X: " + b"x" * 200_000 + b"\r\n\r\n",
-        head + b"".join(b"X%d: x\r\n" % n for n in range(20_000)) + b"\r\n",
-        head + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nxxxxxx",
-        head + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX: a\0b\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 500 + b"\r\n\r\n",
-    ):
-        answer = exchange(server, data)
-        assert answer == b"" or answer.startswith((b"HTTP/1.1 4",)), answer[:200]
-    assert Visitor(server).ask("/alive").status == 200
-    assert logged_in(server, "viewer", headers=from_somewhere()).is_in()
-
-
-def test_slow_clients_are_hung_up_on(server):
-    """Who sends a byte now and then keeps neither a connection nor anybody else waiting."""
-    begun = {
-        "nothing": b"",
-        "a header": b"GET /login HTTP/1.1\r\nHost: x\r\nX: ",
-        "a body": b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n",
-    }
-    connections = []
-    for data in begun.values():
-        for _ in range(40):
-            connection = socket.create_connection((LOOPBACK, server.port), 60)
-            connection.sendall(data)
-            connection.setblocking(False)
-            connections.append(connection)
-    open_ = set(connections)
-
-    def drip() -> bool:
-        """Send another byte on each; whether all have been hung up on."""
-        for connection in list(open_):
-            try:
-                if connection.fileno() != -1 and connection.recv(1000) == b"":
-                    raise ConnectionError
-            except BlockingIOError:
-                pass
-            except ConnectionError:
-                open_.discard(connection)
-                continue
-            try:
-                connection.send(b"x")
-            except BlockingIOError:
-                pass
-            except ConnectionError:
-                open_.discard(connection)
-        assert Visitor(server).ask("/alive").status == 200
-        time.sleep(0.5)
-        return not open_
-
-    eventually(drip, "all slow connections are closed", 90)
-    for connection in connections:
-        connection.close()
 
 
 def test_the_password_is_written_nowhere(server):
