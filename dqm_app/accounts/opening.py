@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,11 @@ def _prepare_file(database: str | None) -> None:
     path = Path(database)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        is_new = not path.exists()
         path.touch(mode=0o600)
+        if is_new and os.geteuid() == 0:  # the dashboard, which is not root, has to write to it
+            folder = path.parent.stat()
+            os.chown(path, folder.st_uid, folder.st_gid)
     except OSError as error:
         raise AccountsUnavailable(
             f"{path} cannot be made ({error.strerror}): set DQM_ACCOUNTS_URL, or DQM_STATE_DIR"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import stat
 import threading
 
@@ -101,6 +102,23 @@ def test_the_file_is_for_its_owner_alone(tmp_path):
     engine.dispose()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root alone gives files away")
+def test_what_root_makes_is_the_dashboards(tmp_path):
+    """A user who was added by root before the dashboard has run for the first time."""
+    nobody = 65_534
+    os.chown(tmp_path, nobody, nobody)
+    engine = open_accounts(f"sqlite:///{tmp_path}/accounts.sqlite")
+    try:
+        upgrade(engine)
+        with engine.connect() as connection:
+            assert inspect(connection).get_table_names()
+            files = {file.name: file.stat() for file in tmp_path.iterdir()}
+            assert {"accounts.sqlite", "accounts.sqlite-wal"} <= files.keys()
+            assert {(file.st_uid, file.st_gid) for file in files.values()} == {(nobody, nobody)}
+    finally:
+        engine.dispose()
 
 
 @pytest.mark.parametrize("url", ["nonsense", "nosuch://host/name", "postgresql+nosuch://host/name"])
