@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ from urllib.parse import urlencode
 import pytest
 from visitors import PAGE, SECRET, LoginServer, Visitor, logged_in
 
+from dqm.shipped import shipped
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.tokens import Scope
 
@@ -210,3 +212,20 @@ def test_no_other_site_changes_anything(server, pattern, method, fault):
     answer = visitor.ask(path, method, body, headers)
     assert answer.status == 403, answer
     assert visitor.is_in()
+
+
+def test_nginx_lets_through_what_may_change_something():
+    """Its own list refuses all else, so an address with a form has to be in it, too."""
+    template = (shipped("nginx") / "dqm.conf.template").read_text()
+    block = re.search(
+        r"map \$request_method:\$uri \$dqm_method_refused \{(.*?)\n\}", template, re.S
+    )
+    assert block is not None
+    allowed = re.findall(r'"~(\S+)" 0;', block[1].replace("${DQM_WEB_PREFIX}", ""))
+    changing = {(method, address) for (_, method), (address, _) in TABLE.items() if method != "GET"}
+    for method, address in changing:
+        assert any(re.search(one, f"{method}:{address}") for one in allowed), (method, address)
+    for method in ("POST", "PUT", "PATCH", "DELETE"):
+        for address, _ in TABLE.values():
+            if (method, address) not in changing:
+                assert not any(re.search(one, f"{method}:{address}") for one in allowed), address
