@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from dqm.cloud_init import values as checked
-from dqm.cloud_init.filling import LARGEST, fill_in
+from dqm.cloud_init.filling import LARGEST, fill_in, without_login
 from dqm.shipped import shipped
 from dqm_db.errors import ConfigurationError
 from ingest.errors import OutputExists, OutputUnwritable
@@ -21,13 +21,15 @@ DEFAULT_REBOOT = "12:30"
 
 KEY_KINDS = ("ssh-", "ecdsa-", "sk-")
 
+BOTH = "both"
+
 
 @click.command("cloud-init")
 @click.option(
     "--role",
-    type=click.Choice(["rw", "ro"]),
+    type=click.Choice(["rw", "ro", BOTH]),
     required=True,
-    help="rw: primary, puller and backups; ro: replica and dashboard.",
+    help="rw: primary, puller and backups; ro: replica and dashboard; both: a file of each.",
 )
 @click.option(
     "--ssh-key",
@@ -80,6 +82,11 @@ KEY_KINDS = ("ssh-", "ecdsa-", "sk-")
     help="For ro: name of the dashboard's site.  [--secondary, or --hostname]",
 )
 @click.option(
+    "--no-login",
+    is_flag=True,
+    help="For ro: who can connect sees everything, as suits a private network (DQM_AUTH=none).",
+)
+@click.option(
     "--source",
     "sources",
     metavar="URL",
@@ -100,8 +107,9 @@ KEY_KINDS = ("ssh-", "ecdsa-", "sk-")
 )
 @click.option(
     "--output",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="File to write; it must not exist.  [the standard output]",
+    type=click.Path(path_type=Path),
+    help="File to write, which must not exist; for both, the folder of rw.yml and ro.yml.  "
+    "[the standard output; for both, this folder]",
 )
 def cloud_init(
     role: str,
@@ -114,6 +122,7 @@ def cloud_init(
     release_sha256: str,
     flavour: str,
     server_name: str | None,
+    no_login: bool,
     sources: tuple[str, ...],
     reboot: str,
     template: Path | None,
@@ -121,35 +130,66 @@ def cloud_init(
 ) -> None:
     """Write the user-data with which a machine installs itself: one is rw, the other ro.
 
-    Give both the same --primary and --secondary. What each value must be is checked; none can
-    change anything else of the user-data.
+    Give both the same --primary and --secondary, or let them be written at once. What each value
+    must be is checked; none can change anything else of the user-data.
     """
-    primary, secondary, hostname = _hosts(role, primary, secondary, hostname)
-    filled = {
-        "HOSTNAME": hostname,
+    _check_together(role, hostname, template, no_login)
+    shared = {
         "SSH_KEY": _ssh_keys(ssh_keys),
         "PASSWORD_HASH": _password_hash(password_hash),
+        "WITH": flavour,
+        "RELEASE": checked.release(release, "--release"),
+        "RELEASE_SHA256": _sha256(release_sha256),
+        "SOURCES": " ".join(checked.source(one, "--source") for one in sources),
+        **_reboot(reboot),
+    }
+    texts = {}
+    for one in ("rw", "ro") if role == BOTH else (role,):
+        values = _names(one, primary, secondary, hostname, server_name)
+        path = template or shipped("cloud-init") / f"dqm-web-app-{one}_cloud-init.yml"
+        try:
+            text = path.read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(f"cannot read the template {path} ({error})") from error
+        if no_login and one == "ro":
+            text = without_login(text, str(path))
+        texts[one] = fill_in(text, shared | values, str(path))
+    for one, text in texts.items():
+        if role == BOTH:
+            _write((output or Path()) / f"{one}.yml", text)
+        elif output is not None:
+            _write(output, text)
+        else:
+            click.echo(text, nl=False)
+        click.echo(f"{len(text.encode())} bytes of user-data; clouds take {LARGEST}", err=True)
+
+
+def _check_together(role: str, hostname: str | None, template: Path | None, no_login: bool) -> None:
+    """Raise `ConfigurationError` for options that mean nothing for *role*."""
+    if role == BOTH and (hostname or template):
+        option = "--hostname" if hostname else "--template"
+        raise ConfigurationError(f"{option} is of one machine; call this with --role rw and ro")
+    if role == "rw" and no_login:
+        raise ConfigurationError("--no-login is for --role ro: rw has no dashboard")
+
+
+def _names(
+    role: str,
+    primary: str | None,
+    secondary: str | None,
+    hostname: str | None,
+    server_name: str | None,
+) -> dict[str, str]:
+    """What machines and site are called, for the placeholders of one machine."""
+    primary, secondary, hostname = _hosts(role, primary, secondary, hostname)
+    return {
+        "HOSTNAME": hostname,
         "PRIMARY": primary,
         "SECONDARY": secondary,
         "PRIMARY_HOST": checked.bracketed(primary),
         "SECONDARY_HOST": checked.bracketed(secondary),
-        "WITH": flavour,
-        "RELEASE": checked.release(release, "--release"),
-        "RELEASE_SHA256": _sha256(release_sha256),
         "SERVER_NAME": _server_name(server_name, secondary, hostname),
-        "SOURCES": " ".join(checked.source(one, "--source") for one in sources),
-        **_reboot(reboot),
     }
-    path = template or shipped("cloud-init") / f"dqm-web-app-{role}_cloud-init.yml"
-    try:
-        text = fill_in(path.read_text("utf-8"), filled, str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"cannot read the template {path} ({error})") from error
-    if output is None:
-        click.echo(text, nl=False)
-    else:
-        _write(output, text)
-    click.echo(f"{len(text.encode())} bytes of user-data; clouds take {LARGEST}", err=True)
 
 
 def _hosts(

@@ -19,6 +19,7 @@ from dqm_db.errors import DQMError
 
 HEADER = "#cloud-config"
 PLACEHOLDER = re.compile(r"@([A-Z][A-Z0-9_]*)@")
+_NO_LOGIN = re.compile(r"^( +)#(DQM_AUTH=none)$", re.MULTILINE)
 
 LARGEST = 16_384
 """Bytes of user-data that every cloud takes; EC2 has the lowest limit."""
@@ -111,6 +112,23 @@ def fill_in(template: str, values: Values, name: str) -> str:
     size = len(text.encode())
     if size > LARGEST:
         raise UserDataTooLarge(f"{name}: it has {size} bytes, and clouds take {LARGEST}")
+    return text
+
+
+def without_login(template: str, name: str) -> str:
+    """The *template* of a machine whose dashboard shows everything to who can connect.
+
+    Raises
+    ------
+    UnusableTemplate
+        It does not have the line, behind ``#``, that says so.
+    """
+    text, found = _NO_LOGIN.subn(r"\1\2", template)
+    if found != 1:
+        raise UnusableTemplate(
+            f"{name}: it has no line `#DQM_AUTH=none` that --no-login could put in force; "
+            "write DQM_AUTH=none among its settings"
+        )
     return text
 
 
