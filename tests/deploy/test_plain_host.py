@@ -15,6 +15,7 @@ from test_docs_commands import console_blocks
 from tests.deploy.support.fleet import Fleet
 from tests.deploy.support.installation import Installation
 from tests.deploy.support.machines import Machine
+from tests.deploy.support.visits import ADMIN, PASSWORD, Visitor
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(600)]
 
@@ -67,9 +68,9 @@ def log(machine: Machine, unit: str) -> str:
 
 
 def dqm(machine: Machine, *arguments: str) -> str:
-    """A command as the document says: as the user of the services, with their settings."""
-    [line] = [line for line in lines_with("runuser") if "dqm status" in line]
-    return typed(machine, [line.replace("dqm status", f"dqm {' '.join(arguments)}")])
+    """A command as the document says; it runs as the user of the services, with their settings."""
+    assert ["dqm status"] in console_blocks(PAGE)
+    return typed(machine, [f"dqm {' '.join(arguments)}"])
 
 
 def runs(machine: Machine) -> list[int]:
@@ -118,8 +119,11 @@ def host(fleet: Fleet, installation: Path) -> Iterator[Machine]:
         host.run("sed", "-i", f"s|^#\\?DQM_{name}=.*|DQM_{name}={value}|",
                  "/etc/nectarcam-dqm/dqm.env")  # fmt: skip
     host.run("systemctl", "daemon-reload")
-    for role in ("primary", "replica"):
-        typed(host, lines_with(f"systemctl enable --now dqm-{role}.service"))
+    typed(host, lines_with("systemctl enable --now dqm-primary.service"))
+    [enable, add] = lines_with("systemctl enable --now dqm-replica.service")
+    # before the dashboard has ever run; on two machines the user comes after it
+    host.run("bash", "-euc", f"{add} --password-stdin", input=f"{PASSWORD}\n")
+    typed(host, [enable])
     dqm(host, "simulate", "--runs", "2", "--out", sources)
     host.run("systemctl", "start", "dqm-ingest.service", patience=120)
     yield host
@@ -162,6 +166,27 @@ def test_a_connection_starts_the_dashboard(
     eventually(lambda: ready(host, *address)["database"] == "ok", "the replica is read")
     key = host.run("stat", "-c", "%a %U %s", "/etc/nectarcam-dqm/secrets/BOKEH_SECRET_KEY").stdout
     assert key == "600 root 44\n"
+
+
+def test_users_log_in(host: Machine) -> None:
+    visitor = Visitor(host.run, "http://127.0.0.1:5006", "/root/cookies")
+    assert visitor.ask("/dqm_app").asks_for_login
+    assert visitor.ask("/api/v1/cameras").status == 401
+    assert visitor.login(password="five words that are wrong").status == 403
+    assert visitor.login(then="/dqm_app?view=maps").headers["location"] == "/dqm_app?view=maps"
+    assert ADMIN in visitor.ask("/dqm_app?view=maps").text
+
+    def stored() -> int:
+        return sum(one["runs"] for one in visitor.ask("/api/v1/cameras").json()["cameras"])
+
+    eventually(lambda: stored() == 2, "the dashboard has both runs")
+    assert visitor.form("/account", "/logout").status == 303
+    assert visitor.ask("/dqm_app").asks_for_login
+    said = dqm(host, "user", "log", ADMIN)
+    assert all(f"{ADMIN}  {event}  127.0.0.1" in said for event in ("login", "logout")), said
+    owner = host.run("stat", "-c", "%a %U", "/var/lib/nectarcam-dqm/accounts.sqlite").stdout
+    assert owner == "600 nectarcam\n"
+    assert "Traceback" not in log(host, "dqm-dashboard")
 
 
 def test_a_server_that_was_killed_is_started_again(host: Machine) -> None:
@@ -212,8 +237,7 @@ def test_a_connection_starts_a_server(host: Machine) -> None:
         typed(host, lines_with("dqm-zeo@primary.socket dqm-zrs@primary.socket"))
         # the replica, which tries again every two seconds, may have been the first
         for url in ("zeo://127.0.0.1:8100", "zeo:///run/dqm/primary/zeo.sock"):
-            found = dqm(host, f"runs --json > /tmp/found; DQM_DB_WAIT=30 DQM_DB_URL={url} "
-                        "/opt/nectarcam-dqm/bin/dqm runs --json")  # fmt: skip
+            found = typed(host, [f"DQM_DB_WAIT=30 DQM_DB_URL={url} dqm runs --json"])
             assert len(found.splitlines()) == 2, url
         assert is_active(host, "dqm-zeo@primary.service")
         listening = host.run("ss", "--listening", "--tcp", "--numeric", "--processes").stdout

@@ -1,26 +1,31 @@
 """Two machines that install themselves from the shipped user-data, with nothing done by hand.
 
-A run that comes to the primary is seen in a browser through nginx on the secondary.
+A run that comes to the primary is seen through nginx on the secondary, by who has logged in there.
 """
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import re
+import shlex
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import browsing
 import pytest
-from browsing import DashboardPage
 from playwright.sync_api import Browser
 from processes import eventually
+from test_docs_commands import console_blocks
 
 from tests.deploy.conftest import open_fleet
 from tests.deploy.support.fleet import Fleet
 from tests.deploy.support.networks import Host
 from tests.deploy.support.pair import CAMERA, PRIMARY, SITE, Pair, with_image
+from tests.deploy.support.visits import ADMIN, LoggedInPage, Visitor
 
 pytestmark = [pytest.mark.deploy, pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -60,6 +65,12 @@ def fleet(request: pytest.FixtureRequest, base_root: Path, flavour: str) -> Iter
 
 
 @pytest.fixture(scope="module")
+def greetings() -> dict[str, str]:
+    """What the secondary has told who logged in there."""
+    return {}
+
+
+@pytest.fixture(scope="module")
 def pair(
     request: pytest.FixtureRequest,
     fleet: Fleet,
@@ -67,6 +78,7 @@ def pair(
     release: Path,
     tmp_path_factory: pytest.TempPathFactory,
     measured: Callable[[str, float], None],
+    greetings: dict[str, str],
 ) -> Pair:
     folder = tmp_path_factory.mktemp("pair")
     if flavour == "containers":
@@ -75,7 +87,10 @@ def pair(
     pair = Pair(fleet, release, folder, flavour)
     pair.wait_until_set_up()
     measured(f"both machines set up ({flavour})", time.monotonic() - pair.started)
+    greetings["new"] = pair.greeting()
     pair.give_certificates()
+    assert f"{ADMIN} may log in as admin" in pair.add_first_user()
+    greetings["ready"] = pair.greeting()
     run = pair.add_run()
     wait_for_run(pair, run)
     measured(f"secondary has a run ({flavour})", time.monotonic() - pair.started)
@@ -100,8 +115,38 @@ def wait_for_run(pair: Pair, run: int) -> None:
     eventually(lambda: run in pair.runs(pair.secondary), f"run {run} on the secondary", PATIENCE)
 
 
-def opened(browser: Browser, query: str = "") -> DashboardPage:
-    return DashboardPage(browser, f"https://{SITE}/{query}", trusting=True)
+def opened(browser: Browser, query: str = "") -> LoggedInPage:
+    return LoggedInPage(browser, f"https://{SITE}/{query}")
+
+
+@pytest.fixture(scope="module")
+def authority(pair: Pair, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The certificate of the primary's CA, at the desk."""
+    file = tmp_path_factory.mktemp("authority") / "ca.pem"
+    file.write_text(
+        pair.fleet.ssh(pair.primary, "sudo", "cat", "/etc/nectarcam-dqm/ca/ca.pem").stdout
+    )
+    return file
+
+
+@pytest.fixture
+def at_the_desk(pair: Pair, authority: Path, tmp_path: Path) -> Callable[..., Visitor]:
+    """Makes a visitor at the desk that has no cookies yet; takes more options for curl."""
+    number = itertools.count()
+    place = ("--resolve", f"{SITE}:443:{pair.secondary.host.address}", "--cacert", authority)
+
+    def visitor(*options: str) -> Visitor:
+        jar = tmp_path / f"cookies-{next(number)}"
+        return Visitor(pair.fleet.desk.run, f"https://{SITE}", jar, *place, *options)
+
+    return visitor
+
+
+def token(pair: Pair, *scopes: str) -> tuple[str, str]:
+    """Options for curl with a token of the admin, made on the secondary."""
+    options = [part for scope in scopes for part in ("--scope", scope)]
+    made = pair.dqm(pair.secondary, "user", "token", ADMIN, "--label", "test", *options)
+    return "--header", f"Authorization: Bearer {made.stdout.strip()}"
 
 
 def test_a_run_of_the_primary_is_seen_in_a_browser(
@@ -118,13 +163,119 @@ def test_a_run_of_the_primary_is_seen_in_a_browser(
         assert page.errors == []
 
 
-def test_the_certificate_of_the_site_is_of_the_primarys_authority(
-    pair: Pair, tmp_path: Path
+def test_who_logs_in_on_the_secondary_is_told_what_is_missing(
+    pair: Pair, greetings: dict[str, str]
 ) -> None:
-    authority = tmp_path / "ca.pem"
-    authority.write_text(
-        pair.fleet.ssh(pair.primary, "sudo", "cat", "/etc/nectarcam-dqm/ca/ca.pem").stdout
-    )
+    assert "It waits for its certificate." in greetings["new"]
+    assert "ssh -t nectarcam@dqm-ro sudo dqm user add anna --role admin" in greetings["new"]
+    assert "replica and dashboard of" in greetings["ready"]
+    assert not re.search("certificate|user add", greetings["ready"])
+
+
+def test_nobody_sees_anything_without_login(
+    pair: Pair, at_the_desk: Callable[..., Visitor]
+) -> None:
+    [run, *_] = pair.runs(pair.secondary)
+    visitor = at_the_desk()
+    for page in (f"/dqm_app?camera={CAMERA}&run={run}", "/account"):
+        assert visitor.ask(page).asks_for_login, page
+    statuses = {
+        path: visitor.ask(path).status
+        for path in ("/api/v1/cameras", "/api/v1/openapi.json", "/downloads",
+                     f"/originals/{CAMERA}/{run}", "/dqm_app/ws", "/metrics", "/alive")
+    }  # fmt: skip
+    # nginx knows no monitor at the desk, and Bokeh asks for a websocket first
+    assert statuses.pop("/metrics") == 403
+    assert statuses.pop("/alive") == 200
+    assert set(statuses.values()) <= {400, 401, 403}, statuses
+    assert all(statuses[path] == 401 for path in statuses if "ws" not in path), statuses
+
+
+def test_a_user_logs_in_and_out(pair: Pair, at_the_desk: Callable[..., Visitor]) -> None:
+    [run, *_] = pair.runs(pair.secondary)
+    visitor = at_the_desk()
+    wanted = f"/dqm_app?camera={CAMERA}&run={run}&view=maps"
+    away = visitor.ask(wanted).headers["location"]
+    form = visitor.ask(away)
+    assert wanted.replace("&", "&amp;") in form.text
+    wrong = visitor.login(password="five words that are wrong")
+    assert (wrong.status, "do not fit" in wrong.text) == (403, True)
+    right = visitor.login(then=wanted)
+    assert (right.status, right.headers["location"]) == (303, wanted)
+    [session] = [cookie for cookie in right.cookies if "session" in cookie]
+    assert session.startswith("__Host-") and "; Secure" in session and "; HttpOnly" in session
+    assert ADMIN in visitor.ask(wanted).text
+    assert run in visitor.ask(f"/api/v1/cameras/{CAMERA}/runs").json()["data"]["run"]
+    assert visitor.form("/account", "/logout").status == 303
+    assert visitor.ask(wanted).asks_for_login
+    # limits and log are of the browser's address, and not of nginx
+    said = pair.dqm(pair.secondary, "user", "log", ADMIN).stdout.splitlines()
+    desk = pair.fleet.desk.address
+    told = [line.split("  ")[1:4] for line in said if f"  {desk}" in line]
+    events = ("login failed", "login", "logout")
+    assert told[-3:] == [[ADMIN, event, desk] for event in events], said
+    assert "127.0.0.1" not in "".join(said)
+
+
+def test_a_program_takes_files_away(
+    pair: Pair, at_the_desk: Callable[..., Visitor], tmp_path: Path
+) -> None:
+    [run, *_] = pair.runs(pair.secondary)
+    reader = at_the_desk(*token(pair, "read"))
+    assert run in reader.ask(f"/api/v1/cameras/{CAMERA}/runs").json()["data"]["run"]
+    assert reader.ask("/downloads").status == 403  # its token is not for that
+    taker = at_the_desk(*token(pair, "download"))
+    original, whole = tmp_path / "original", tmp_path / "basket.tar"
+    assert taker.fetch(f"/originals/{CAMERA}/{run}", original) == 200
+    body = json.dumps({"camera": CAMERA, "runs": [run]})
+    begun = taker.ask("/downloads", "--header", "Content-Type: application/json", "--data", body)
+    basket = f"/downloads/{begun.json()['id']}"
+    eventually(lambda: taker.ask(basket).json()["state"] == "done", "the basket is built", PATIENCE)
+    assert taker.fetch(f"{basket}/file", whole) == 200
+    assert reader.ask(f"{basket}/file").status == 403
+    with tarfile.open(whole) as archive:
+        stored = [archive.extractfile(member) for member in archive if member.size]
+        digests = [hashlib.sha256(file.read()).hexdigest() for file in stored if file]
+    assert hashlib.sha256(original.read_bytes()).hexdigest() in digests
+    # interrupted after 1000 bytes, it goes on where it stopped
+    part = tmp_path / "part"
+    part.write_bytes(whole.read_bytes()[:1000])
+    assert taker.fetch(f"{basket}/file", part, "--continue-at", "1000") == 206
+    assert part.read_bytes() == whole.read_bytes()
+
+
+def test_accounts_belong_to_the_dashboard(pair: Pair) -> None:
+    folder = "/var/lib/nectarcam-dqm"
+    said = pair.secondary.run("find", folder, "-printf", "%U %m %P\n").stdout
+    owner = pair.secondary.run("id", "-u", "nectarcam").stdout.strip()
+    assert {line.split()[0] for line in said.splitlines()} == {owner}, said
+    assert f"{owner} 600 accounts.sqlite\n" in said
+    journal = pair.secondary.journal("--unit=dqm-dashboard.service")
+    assert not re.search("Traceback|Permission|not permitted|cannot", journal), journal
+
+
+def test_monitors_and_commands_ask_as_before(pair: Pair) -> None:
+    machine = pair.secondary
+    ask = ("curl", "--silent", "--output", "/dev/null", "--write-out", "%{http_code}")
+    # as the document says to Prometheus
+    [line] = [line for block in console_blocks("docs/monitoring.md") for line in block
+              if "user token" in line]  # fmt: skip
+    made = pair.fleet.ssh(machine, "sudo", *shlex.split(line)).stdout.strip()
+    shown = ("--header", f"Authorization: Bearer {made}")
+    for options, status in (((), "401"), (token(pair, "read"), "403"), (shown, "200")):
+        said = machine.run(*ask, *options, "http://127.0.0.1:5006/metrics").stdout
+        assert said == status
+    for path in ("health", "ready"):
+        assert machine.run(*ask, f"http://127.0.0.1:5006/{path}").stdout == "200"
+    for role in ("dashboard", "server", "site"):
+        assert pair.dqm(machine, "healthcheck", role).returncode == 0
+    told = json.loads(pair.dqm(machine, "status", "--json", check=False).stdout)
+    assert [server["answers"] for server in told["servers"]] == [True, True]
+
+
+def test_the_certificate_of_the_site_is_of_the_primarys_authority(
+    pair: Pair, authority: Path
+) -> None:
     address = pair.secondary.host.address
     ask = ["curl", "--silent", "--show-error", "--head", "--resolve", f"{SITE}:443:{address}"]
     said = pair.fleet.desk.run(*ask, "--cacert", authority, f"https://{SITE}/").stdout

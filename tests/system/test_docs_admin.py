@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.deploy.support.pair import CERTIFICATES, PRIMARY, SECONDARY, SITE
+from tests.deploy.support.pair import CERTIFICATES, FIRST_USER, PRIMARY, SECONDARY, SITE
 from tests.system.test_docs_commands import console_blocks
 
 pytestmark = pytest.mark.system
@@ -56,26 +56,29 @@ def test_the_release_is_made_and_used_by_the_commands(lines: list[str], tmp_path
     release = desk / "dist" / "release"
     release.mkdir(parents=True)
     (release / "SHA256SUMS").write_text(f"{'0' * 64}  nectarcam_dqm-0.1.0-py3-none-any.whl\n")
+    [line] = [line for line in rest if "dqm cloud-init " in line]
+    done = subprocess.run(
+        ["bash", "-c", line],
+        cwd=desk,
+        env={"HOME": str(home), "PATH": shutil.os.environ["PATH"]},
+        input="four words at once\n" * 2,
+        start_new_session=True,  # no terminal to ask for the password
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
     for role in ("rw", "ro"):
-        [line] = [line for line in rest if f"--role {role} " in line]
-        done = subprocess.run(
-            ["bash", "-c", line],
-            cwd=desk,
-            env={"HOME": str(home), "PATH": shutil.os.environ["PATH"]},
-            input="four words at once\n" * 2,
-            start_new_session=True,  # no terminal to ask for the password
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
         made = yaml.safe_load((desk / f"{role}.yml").read_text())
         assert key.with_suffix(".pub").read_text().split()[1] in str(made["users"])
         assert "@" not in re.sub(r"\S+@\S+", "", str(made.get("hostname")))
 
 
-def test_the_line_of_certificates_is_the_one_that_machines_are_given(lines: list[str]) -> None:
-    [line] = [line for line in lines if "certs sign" in line]
+@pytest.mark.parametrize(
+    ("words", "typed"), [("certs sign", CERTIFICATES), ("dqm user add", FIRST_USER)]
+)
+def test_what_machines_are_given_is_what_is_typed(lines: list[str], words: str, typed: str) -> None:
+    [line] = [line for line in lines if words in line]
     for name, used in NAMES.items():
         line = re.sub(rf"(?<![\w.-]){re.escape(name)}", used, line)
-    assert line == CERTIFICATES
+    assert line == typed

@@ -77,12 +77,12 @@ class Fleet:
         self, line: str, *, check: bool = True, patience: float = 60, input: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Run a line of shell at the desk, whose ``ssh`` knows the key and all machines."""
-        programs = self._desk_programs()
-        path = f"PATH={programs}:{os.environ['PATH']}"
-        return self.desk.run(
-            "env", path, "bash", "-euo", "pipefail", "-c", line,
-            check=check, patience=patience, input=input,
-        )  # fmt: skip
+        return self.desk.run(*self.shell(line), check=check, patience=patience, input=input)
+
+    def shell(self, line: str) -> list[str]:
+        """The command by which a line of shell is run at the desk, in the desk's network."""
+        path = f"PATH={self._desk_programs()}:{os.environ['PATH']}"
+        return ["env", path, "bash", "-euo", "pipefail", "-c", line]
 
     def ssh(
         self,

@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.deploy.support.fleet import Fleet
 from tests.deploy.support.machines import Machine
 from tests.deploy.support.networks import run
+from tests.deploy.support.visits import ADMIN, PASSWORD, typed_at_a_terminal
 
 PRIMARY, SECONDARY = "dqm-rw", "dqm-ro"
 SITE = "dqm.example.org"
@@ -42,6 +43,7 @@ CERTIFICATES = (
     f"ssh nectarcam@{PRIMARY} sudo dqm certs sign --dir /etc/nectarcam-dqm/ca {SECONDARY} {SITE} | "
     f"ssh nectarcam@{SECONDARY} dqm certs install"
 )
+FIRST_USER = f"ssh -t nectarcam@{SECONDARY} sudo dqm user add {ADMIN} --role admin"
 
 
 class Pair:
@@ -118,6 +120,16 @@ class Pair:
     def give_certificates(self) -> None:
         """Type the line that gives the secondary its certificate."""
         self.fleet.type(CERTIFICATES)
+
+    def add_first_user(self) -> str:
+        """Type the line that lets the admin log in, and the password; gives what is shown."""
+        command = self.fleet.desk.within(*self.fleet.shell(FIRST_USER))
+        prompts = ("Password:", "Repeat for confirmation:")
+        return typed_at_a_terminal(command, dict.fromkeys(prompts, PASSWORD))
+
+    def greeting(self) -> str:
+        """What who logs in on the secondary is told."""
+        return self.fleet.type(f"echo exit | ssh -tt nectarcam@{SECONDARY}").stdout
 
     def wait_until_set_up(self) -> None:
         """Return when cloud-init is done on both; its errors are failures."""
