@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import os
+import sys
 from typing import Any
 
 from bokeh.core.validation import silence
@@ -14,9 +15,7 @@ from bokeh.core.validation.warnings import EMPTY_LAYOUT
 
 from dqm_app.api.parts import Api
 from dqm_app.downloads.parts import Downloads
-from dqm_app.downloads.settings import DownloadSettings
 from dqm_app.limits import limit_clients
-from dqm_app.login.opening import LoginOfServer
 from dqm_app.metrics_folder import MetricsFolder
 from dqm_app.process_parts import (
     api_of,
@@ -31,11 +30,10 @@ from dqm_app.process_parts import (
 )
 from dqm_app.processes import stop_with_parent
 from dqm_app.routes import add_routes
+from dqm_app.server_settings import ServerSettings
 from dqm_app.service import Service
-from dqm_app.settings import DashboardSettings
 from dqm_app.system_page import SystemPage
-from dqm_db.settings import load
-from dqm_db.status.collecting import Servers
+from dqm_db.errors import DQMError
 from dqm_db.storage import open_database
 
 METRICS = MetricsFolder.make()
@@ -43,11 +41,12 @@ add_routes()
 limit_clients()
 silence(EMPTY_LAYOUT, True)  # views are put into their containers when they are first looked at
 STARTED_IN = os.getpid()  # the process that forks, if there are several
-DATABASE = DashboardSettings.database()  # unusable settings stop the server before it starts
-DASHBOARD = load(DashboardSettings)
-SERVERS = Servers.of(DATABASE, DASHBOARD)
-LOGIN = LoginOfServer.of_settings()
-DOWNLOADS = load(DownloadSettings)
+try:
+    SETTINGS = ServerSettings.read()
+except DQMError as error:
+    # `dqm serve` has found out before; Bokeh would print pages of its own code around an exception
+    print(f"dqm: {error}", file=sys.stderr)
+    sys.exit(error.exit_code)
 
 
 def on_server_loaded(server_context: Any) -> None:
@@ -55,20 +54,20 @@ def on_server_loaded(server_context: Any) -> None:
     from dqm_app.metrics import Metrics, ProcessMeters  # it looks for the files of the process
 
     service = Service(
-        DASHBOARD,
-        lambda: open_database(DATABASE, must_answer=False),
-        SERVERS,
+        SETTINGS.dashboard,
+        lambda: open_database(SETTINGS.database, must_answer=False),
+        SETTINGS.servers,
         ProcessMeters(METRICS),
-        SystemPage.of(DATABASE),
+        SystemPage.of(SETTINGS.database),
     )
     # Bokeh collects garbage whenever a session ends: not among the modules and classes again
     gc.collect()
     gc.freeze()
     service.start()
     give_service(server_context, service)
-    give_gate(server_context, LOGIN.open_gate())
-    give_api(server_context, Api(DASHBOARD.read_threads))
-    downloads = Downloads(DOWNLOADS)
+    give_gate(server_context, SETTINGS.login.open_gate())
+    give_api(server_context, Api(SETTINGS.dashboard.read_threads))
+    downloads = Downloads(SETTINGS.downloads)
     downloads.start()
     give_downloads(server_context, downloads)
     give_metrics(server_context, Metrics(service, METRICS))
@@ -78,7 +77,7 @@ def on_server_loaded(server_context: Any) -> None:
 
 def process_request(request: Any) -> dict[str, Any]:
     """What the token of a page says besides: for which login it is."""
-    return LOGIN.token_payload(request)
+    return SETTINGS.login.token_payload(request)
 
 
 def on_session_destroyed(session_context: Any) -> None:

@@ -77,12 +77,11 @@ def run(settings: DashboardSettings, *, use_xheaders: bool = False) -> None:
     Raises
     ------
     ConfigurationError
-        Nothing can listen on that address and port.
+        Nothing can listen on that address and port, or a setting has no usable value.
+    AccountsUnavailable, NewerAccounts
     """
     for number in (signal.SIGTERM, signal.SIGINT):  # until the server has handlers of its own
         signal.signal(number, lambda *_: sys.exit(0))
-
-    sockets = _sockets(settings)
 
     key = secret("BOKEH_SECRET_KEY")
     if key is None and load(AccountSettings).auth == "accounts":
@@ -99,7 +98,10 @@ def run(settings: DashboardSettings, *, use_xheaders: bool = False) -> None:
     gc.disable()
     from dqm_app.processes import Supervisor
     from dqm_app.server import load_application, serve_application
+    from dqm_app.server_settings import ServerSettings
 
+    ServerSettings.read()  # the application reads them again, where Bokeh would hide what is wrong
+    sockets = _sockets(settings)
     application = load_application()
     gc.freeze()
     gc.enable()

@@ -119,6 +119,44 @@ def test_an_unusable_setting_is_said_in_one_line(tmp_path):
     assert server.text().startswith("dqm: unusable setting: DQM_NUM_PROCS")
 
 
+UNREACHABLE = (
+    "DQM_ACCOUNTS_URL",
+    "postgresql+psycopg://u:secret@127.0.0.1:1/db",
+    69,
+    "the database of accounts, postgresql+psycopg://u:***@127.0.0.1:1/db, cannot be used",
+)
+
+
+@pytest.mark.parametrize(
+    ("start", "variable", "value", "code", "said"),
+    [
+        (dqm_serve, "DQM_AUTH", "nonsense", 78, "unusable setting: DQM_AUTH"),
+        (dqm_serve, "DQM_DOWNLOADS_BYTES", "1", 78, "unusable setting: DQM_DOWNLOADS_BYTES"),
+        (dqm_serve, "DQM_TLS_CA", "/nowhere/ca.pem", 78, "TLS needs DQM_TLS_CA, DQM_TLS_CERT"),
+        (dqm_serve, *UNREACHABLE),
+        (bokeh_serve, *UNREACHABLE),
+    ],
+)
+def test_what_keeps_it_from_starting_is_said_in_one_line(
+    tmp_path, start, variable, value, code, said
+):
+    options = ["--auth-module", str(APPLICATION / "auth_module.py")] if start is bokeh_serve else []
+    server = start(tmp_path, *options)
+    server.environment |= {
+        "DQM_AUTH": "accounts",
+        "DQM_STATE_DIR": str(tmp_path / "state"),
+        "BOKEH_SECRET_KEY": "a key of a test that is as long as keys should be",
+        variable: value,
+    }
+    server.start(wait=False)
+    assert server.wait() == code
+    lines = [line for line in server.text().splitlines() if "warn" not in line.lower()]
+    assert [line for line in lines if line.startswith(f"dqm: {said}")] == lines[-1:]
+    assert "http://" not in server.text()  # nobody is sent to an address that never answers
+    assert "Traceback" not in server.text()
+    assert "secret@" not in server.text()
+
+
 def children(server: ServerProcess, count: int) -> list[int]:
     """Process ids of the server's children, once there are *count* of them."""
     parent = psutil.Process(server.process.pid)
