@@ -24,8 +24,7 @@ drop_in() {
 
 # what containers read: values stand without quotes, and folders are those inside
 container_settings() {
-  local file=$CONFIG/dqm.env key=
-  if [ -e "$file" ]; then key=$(grep '^BOKEH_SECRET_KEY=' "$file" || true); fi
+  local file=$CONFIG/dqm.env
   {
     echo "# from /etc/nectarcam-dqm/dqm.env, by dqm-install"
     (
@@ -35,7 +34,6 @@ container_settings() {
       DQM_DATA_DIR=/data DQM_BACKUP_DIR=/backup DQM_INGEST_TMP=/var/lib/nectarcam-dqm DQM_DB_WAIT=30
       env | grep '^DQM_'
     )
-    echo "${key:-BOKEH_SECRET_KEY=$(head -c 32 /dev/urandom | base64 -w 0)}"
   } > "$file.new"
   chown $OWNER:$OWNER "$file.new"
   chmod 600 "$file.new"

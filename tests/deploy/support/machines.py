@@ -175,6 +175,10 @@ class Machine:
 
         With *check* a failure is an AssertionError with its output.
         """
+        return run(self.within(*command, user=user), check=check, patience=patience, input=input)
+
+    def within(self, *command: str | Path, user: str | None = None) -> list[str]:
+        """*command* as it is to be run here so that it runs inside, see `run`."""
         assert self._process is not None, f"{self.name} is off"
         words = list(map(str, command))
         if user is not None:
@@ -183,12 +187,11 @@ class Machine:
             session = [f"HOME={home}", f"USER={user}", f"XDG_RUNTIME_DIR=/run/user/{number}"]
             words = ["runuser", "-u", user, "--", "env", f"--chdir={home}", *session, *words]
         given = [f"{name}={value}" for name, value in _ENVIRONMENT.items()]
-        return run(
-            ["nsenter", f"--target={self._leader}", "--mount", "--pid", "--net", "--uts", "--ipc",
-             "--cgroup", f"--root=/proc/{self._leader}/root", f"--wd=/proc/{self._leader}/root",
-             "--", "env", "--ignore-environment", *given, *words],
-            check=check, patience=patience, input=input,
-        )  # fmt: skip
+        return [
+            "nsenter", f"--target={self._leader}", "--mount", "--pid", "--net", "--uts", "--ipc",
+            "--cgroup", f"--root=/proc/{self._leader}/root", f"--wd=/proc/{self._leader}/root",
+            "--", "env", "--ignore-environment", *given, *words,
+        ]  # fmt: skip
 
     def wait_for_cloud_init(self, patience: float = 300) -> dict[str, Any]:
         """What cloud-init says of itself once it is done; it may have failed."""
