@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -14,12 +13,12 @@ from urllib.parse import quote
 import numpy as np
 from astropy.table import MaskedColumn, Table, vstack
 
+from dqm_client.baskets import Order
 from dqm_client.connection import Connection
-from dqm_client.errors import ApiError
+from dqm_client.files import PartialFile
 
 API = "/api/v1"
 PAGE = 1000
-LOOK_SECONDS = 0.5
 
 
 class Client:
@@ -52,6 +51,11 @@ class Client:
     ) -> None:
         given = os.environ.get("DQM_TOKEN") if token is None else token
         self._connection = Connection(url, given, timeout, context)
+
+    @property
+    def url(self) -> str:
+        """Of the dashboard."""
+        return self._connection.url
 
     def cameras(self) -> list[str]:
         """Names of the cameras of which there are runs."""
@@ -201,8 +205,15 @@ class Client:
         )
 
     def original(self, camera: str, run: int, file: str | Path) -> Path:
-        """Save the file that a run was read from; needs a token with the scope download."""
-        return self._connection.fetch(f"/originals/{_part(camera)}/{int(run)}", Path(file))
+        """Save the file that a run was read from; needs a token with the scope download.
+
+        One that was interrupted is continued; raises `FileExistsError`.
+        """
+        file = _not_there(file)
+        partial = PartialFile(self._connection, f"/originals/{_part(camera)}/{int(run)}", file)
+        partial.fetch()
+        partial.keep_as(file)
+        return file
 
     def basket(
         self,
@@ -213,6 +224,10 @@ class Client:
     ) -> Path:
         """Save the files of many runs as one tar archive; needs the scope download.
 
+        Called again after whatever went wrong, with the same runs and file, it goes on with the
+        same basket, where it stopped. Each run's file is checked against its SHA-256 at the end,
+        when the basket is removed from the dashboard.
+
         Parameters
         ----------
         camera, runs
@@ -221,23 +236,28 @@ class Client:
             Where to.
         progress
             Called with ``"building"`` or ``"fetching"``, bytes done, and bytes in all.
+
+        Raises
+        ------
+        ApiError
+            409: another basket of yours is being built, or there is no room.
+        FileExistsError
+        ValueError
+            There are no runs.
         """
-        if Path(file).exists():
-            raise FileExistsError(f"{file} exists")
-        body = {"camera": camera, "runs": [int(run) for run in runs]}
-        found = self._connection.post("/downloads", body)
-        where = f"/downloads/{found['id']}"
-        while found["state"] in ("waiting", "building"):
-            if progress is not None:
-                progress("building", found["bytes_done"], found["bytes"])
-            time.sleep(LOOK_SECONDS)
-            found = self._connection.get(where)
-        if found["state"] != "done":
-            raise ApiError(0, f"the basket could not be built: {found['text']}")
-        told = None if progress is None else lambda done, of: progress("fetching", done, of)
-        fetched = self._connection.fetch(f"{where}/file", Path(file), told)
-        self._connection.delete(where)
-        return fetched
+        wanted = [int(run) for run in runs]
+        if not wanted:
+            raise ValueError("no runs are given")
+        file = _not_there(file)
+        return Order(self._connection, camera, wanted, file).fetch(progress)
+
+    def baskets(self) -> list[dict[str, Any]]:
+        """Your baskets that are on the dashboard, the newest first; needs the scope download."""
+        return self._connection.get("/downloads")["baskets"]
+
+    def remove_basket(self, basket_id: str) -> None:
+        """Remove one of them, also while it is being built."""
+        self._connection.delete(f"/downloads/{_part(basket_id)}")
 
     def _table(self, path: str, **query: Any) -> Table:
         return _table(self._connection.get(f"{API}{path}", query))
@@ -281,3 +301,9 @@ def _iso(moment: datetime | str | None) -> str | None:
 
 def _part(name: str) -> str:
     return quote(name, safe="")
+
+
+def _not_there(file: str | Path) -> Path:
+    if Path(file).exists():
+        raise FileExistsError(f"{file} exists")
+    return Path(file)

@@ -1,25 +1,26 @@
-"""HTTP with one dashboard: addresses, tokens, errors, files that are fetched in pieces."""
+"""HTTP with one dashboard: addresses, tokens, errors, tries."""
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import http.client
 import json
 import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from dqm_client.errors import ApiError
 
-CHUNK = 1 << 20
-LATER = frozenset({0, 429, 502, 503, 504})
-"""Statuses after which another try may succeed; 0: there was no answer."""
-TRIES = 5
-"""How often a file is taken up again after the connection was lost."""
+T = TypeVar("T")
+TRIES = 6
+"""How often in a row something is tried that may succeed later."""
+LONGEST_WAIT = 10.0
+"""Seconds between two tries, at most."""
 
 
 class Connection:
@@ -60,90 +61,38 @@ class Connection:
         self._opener = urllib.request.build_opener(*handlers)
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
-        """What the JSON at *path* says; values of *query* that are None are left out."""
+        """What the JSON at *path* says; values of *query* that are None are left out.
+
+        When the dashboard says that it has too much to do, it is asked again.
+        """
         given = {key: value for key, value in (query or {}).items() if value is not None}
-        with self._open(
-            "GET", f"{path}?{urlencode(given, doseq=True)}" if given else path
-        ) as found:
-            return json.load(found)
+        address = f"{path}?{urlencode(given, doseq=True)}" if given else path
+
+        def ask() -> Any:
+            with self.open("GET", address, headers={"Accept-Encoding": "gzip"}) as found:
+                return _json(found)
+
+        return tried(ask, lambda error: error.retry_after is not None)
 
     def post(self, path: str, body: Any) -> Any:
         """What the JSON says that answers *body*."""
-        with self._open("POST", path, json.dumps(body).encode()) as found:
-            return json.load(found)
+        with self.open("POST", path, json.dumps(body).encode()) as found:
+            return _json(found)
 
     def delete(self, path: str) -> None:
         """Remove what is there."""
-        self._open("DELETE", path).close()
+        with self.open("DELETE", path):
+            pass
 
-    def fetch(
-        self, path: str, file: Path, progress: Callable[[int, int], None] | None = None
-    ) -> Path:
-        """Save a file; one that was begun, or interrupted, is continued.
-
-        Parameters
-        ----------
-        path
-            Of the dashboard.
-        file
-            Where to; its beginning is in ``FILE.part`` until all is there.
-        progress
-            Called with bytes that are there and bytes in all.
-
-        Raises
-        ------
-        ApiError
-        FileExistsError
-        """
-        if file.exists():
-            raise FileExistsError(f"{file} exists")
-        part = file.with_name(f"{file.name}.part")
-        for left in reversed(range(TRIES)):
-            try:
-                self._fetch(path, part, progress)
-                break
-            except (ConnectionError, TimeoutError, http.client.IncompleteRead) as error:
-                if not left:
-                    raise ApiError(0, f"{path}: the connection was lost ({error})") from error
-            except ApiError as error:
-                if not left or error.status not in LATER:
-                    raise
-            time.sleep(2.0 ** (TRIES - left - 1))
-        part.replace(file)
-        return file
-
-    def _fetch(self, path: str, part: Path, progress: Callable[[int, int], None] | None) -> None:
-        tag = part.with_name(f"{part.name}.etag")
-        had = part.stat().st_size if part.exists() and tag.exists() else 0
-        headers = {"Range": f"bytes={had}-", "If-Range": tag.read_text()} if had else {}
-        try:
-            answer = self._open("GET", path, headers=headers)
-        except ApiError as error:
-            if had and error.status == 416:  # all of it is there
-                tag.unlink()
-                return
-            raise
-        with answer, part.open("ab" if answer.status == 206 else "wb") as file:
-            if answer.status != 206:
-                had = 0
-            tag.write_text(answer.headers.get("ETag", ""))
-            total = had + int(answer.headers.get("Content-Length", 0))
-            while chunk := answer.read(CHUNK):
-                file.write(chunk)
-                had += len(chunk)
-                if progress is not None:
-                    progress(had, total)
-            if had < total:
-                raise ConnectionError(f"{had} of {total} bytes")
-        tag.unlink()
-
-    def _open(
+    @contextlib.contextmanager
+    def open(
         self,
         method: str,
         path: str,
         body: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Any:
+    ) -> Iterator[http.client.HTTPResponse]:
+        """An answer, to be read; raises `ApiError`, also when the connection is lost meanwhile."""
         request = urllib.request.Request(f"{self.url}{path}", body, method=method)  # noqa: S310
         for name, value in (headers or {}).items():
             request.add_header(name, value)
@@ -153,14 +102,28 @@ class Connection:
             # unlike others, not handed on to another host
             request.add_unredirected_header("Authorization", f"Bearer {self._token}")
         try:
-            return self._opener.open(request, timeout=self._timeout)
+            with self._opener.open(request, timeout=self._timeout) as answer:
+                yield answer
         except urllib.error.HTTPError as error:
             with error:
-                raise ApiError(error.code, _detail(error)) from error
-        except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
-            raise ApiError(0, f"{self.url} does not answer: {error!r}") from error
+                raise ApiError(error.code, _detail(error), _seconds(error)) from error
         except urllib.error.URLError as error:
             raise ApiError(0, f"{self.url} does not answer: {error.reason}") from error
+        except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
+            raise ApiError(0, f"the connection to {self.url} was lost: {error!r}") from error
+
+
+def tried(attempt: Callable[[], T], is_worth_it: Callable[[ApiError], bool]) -> T:
+    """What *attempt* gives, which is made again after errors that are worth it."""
+    for left in reversed(range(TRIES)):
+        try:
+            return attempt()
+        except ApiError as error:
+            if not left or not is_worth_it(error):
+                raise
+            wait = error.retry_after or 2.0 ** (TRIES - left - 2)
+        time.sleep(min(wait, LONGEST_WAIT))
+    raise AssertionError("the last try returns or raises")
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -170,10 +133,26 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return None
 
 
+def _json(answer: http.client.HTTPResponse) -> Any:
+    data = answer.read()
+    try:
+        if answer.headers.get("Content-Encoding") == "gzip":
+            data = gzip.decompress(data)
+        return json.loads(data)
+    except (ValueError, OSError, EOFError) as error:
+        kind = answer.headers.get("Content-Type", "no type")
+        raise ApiError(0, f"{answer.url} is no dashboard: it answers with {kind}") from error
+
+
 def _detail(error: urllib.error.HTTPError) -> str:
     if error.code in (301, 302, 303, 307, 308):
         return f"the address is another one: {error.headers.get('Location', '?')}"
     try:
-        return str(json.loads(error.read(100_000))["detail"])
-    except (ValueError, KeyError, TypeError):
+        return str(json.loads(error.read(100_000))["detail"] or error.reason)
+    except (ValueError, KeyError, TypeError, OSError, http.client.HTTPException):
         return error.reason
+
+
+def _seconds(error: urllib.error.HTTPError) -> float | None:
+    text = error.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() else None

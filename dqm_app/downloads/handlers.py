@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 from http import HTTPStatus
@@ -252,15 +254,19 @@ class OriginalFile(OfDownloads):
         self.camera(camera)
         number = number_of(camera, run)
 
-        def read(snapshot: Snapshot) -> tuple[RunHeader, Original]:
-            return snapshot.header(camera, number), snapshot.original(camera, number)
+        def read(snapshot: Snapshot) -> tuple[RunHeader, Original, str]:
+            original = snapshot.original(camera, number)
+            digest = base64.b64encode(hashlib.sha256(original.data).digest()).decode()
+            return snapshot.header(camera, number), original, digest
 
-        header, original = await self.service.run(read)
+        async with self.turn:
+            header, original, digest = await self.service.run(read)
         self._etag = f'"{header.provenance.results_sha256}-{original.media}"'
         self.set_header("Content-Type", _MEDIA.get(original.media, "application/octet-stream"))
         self.set_header("Content-Disposition", as_attachment(file_name(header, original.media)))
         self.set_header("Cache-Control", "private, no-cache")
         self.set_header("Accept-Ranges", "bytes")
+        self.set_header("Repr-Digest", f"sha-256=:{digest}:")  # RFC 9530: of all of it
         self.set_etag_header()
         if self.check_etag_header():
             self.set_status(HTTPStatus.NOT_MODIFIED)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import csv
-import hashlib
 import io
 import json
 import os
 import signal
 import tarfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from baskets import (
@@ -85,32 +83,6 @@ def test_the_original_of_one_run(site, owner, tmp_path):
     assert any(
         entry.event == Event.DOWNLOAD and "run 8001" in entry.detail for entry in site.log_of(owner)
     )
-
-
-def test_an_interrupted_fetch_goes_on(site, owner, tmp_path):
-    """Of an original and of an archive, with what was there before."""
-    client = site.client(owner)
-    visitor = logged_in(site, owner)
-    basket = begun(visitor, list(STORED))
-    eventually(lambda: state(visitor, basket)["state"] == "done", "it is built")
-    path = f"/downloads/{basket['id']}/file"
-    archive = site.downloads / basket["id"] / "basket.tar"
-    for address, whole in [
-        (path, archive.read_bytes()),
-        (f"/originals/{CAMERA}/8001", original(8001)),
-    ]:
-        file = tmp_path / hashlib.sha256(address.encode()).hexdigest()
-        tag = visitor.ask(address, "HEAD" if address == path else "GET").header("ETag")
-        half = len(whole) // 2
-        Path(f"{file}.part").write_bytes(b"\0" * half)  # so that what comes is seen to be the rest
-        Path(f"{file}.part.etag").write_text(tag)
-        client._connection.fetch(address, file)
-        assert file.read_bytes() == b"\0" * half + whole[half:]
-        file.unlink()
-        Path(f"{file}.part").write_bytes(b"\0" * half)
-        Path(f"{file}.part.etag").write_text('"another"')  # it has changed: from the beginning
-        client._connection.fetch(address, file)
-        assert file.read_bytes() == whole
 
 
 def test_a_basket_is_its_owners(site, owner):
