@@ -33,7 +33,10 @@ class AccountSettings(BaseSettings):
         168.0, gt=0, le=8760, description="Hours after which a user must log in again."
     )
     session_idle_hours: float = Field(
-        24.0, gt=0, le=8760, description="Hours without a request after which it is so, too."
+        24.0,
+        gt=0,
+        le=8760,
+        description="Hours without a request or an open page after which it is so, too.",
     )
     audit_days: float = Field(
         400.0, gt=0, description="Days for which it is remembered who did what."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import sys
@@ -59,6 +60,10 @@ class LoginOfServer:
                 "--auth-module dqm_app/auth_module.py, or set DQM_AUTH=none where everybody who "
                 "can connect may see everything"
             )
+        if _option("--session-ids") not in (None, "signed"):
+            raise ConfigurationError(
+                "--session-ids would let users write the tokens of pages themselves: leave it out"
+            )
         secret = bokeh_settings.secret_key()
         if not secret:
             raise ConfigurationError(
@@ -89,6 +94,14 @@ class LoginOfServer:
 
 
 def _has_auth_module() -> bool:
+    return _option("--auth-module") is not None or bool(bokeh_settings.auth_module())
+
+
+def _option(name: str) -> str | None:
+    """What was given to ``bokeh serve``; None without."""
     # Bokeh puts the application's own arguments into sys.argv while this is loaded
-    given = any(option.partition("=")[0] == "--auth-module" for option in sys.orig_argv)
-    return given or bool(bokeh_settings.auth_module())
+    for word, after in itertools.pairwise((*sys.orig_argv, "")):
+        option, equals, value = word.partition("=")
+        if option == name:
+            return value if equals else after
+    return None

@@ -225,15 +225,23 @@ def test_over_tls_cookies_are_of_this_host_alone(tmp_path):
         assert not plain.is_in()
 
 
-def test_it_does_not_start_without_a_word_about_login(tmp_path):
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ([], "--auth-module dqm_app/auth_module.py, or set DQM_AUTH=none"),
+        (["--auth-module", APPLICATION / "auth_module.py", "--session-ids", "unsigned"], "leave"),
+        ([f"--auth-module={APPLICATION}/auth_module.py", "--session-ids=unsigned"], "leave it out"),
+    ],
+)
+def test_it_does_not_start_when_everybody_could_get_in(tmp_path, options, said):
     port = free_port()
-    command = ["bokeh", "serve", "--port", str(port), "--address", LOOPBACK, APPLICATION]
+    command = ["bokeh", "serve", "--port", str(port), "--address", LOOPBACK, *options, APPLICATION]
     environment = {"DQM_AUTH": "accounts", "DQM_STATE_DIR": str(tmp_path / "state")}
     environment["BOKEH_SECRET_KEY"] = "some key"
     server = ServerProcess(command, port, tmp_path / "log", environment)
     server.start(wait=False)
     assert server.wait() != 0
-    assert "--auth-module dqm_app/auth_module.py, or set DQM_AUTH=none" in server.text()
+    assert said in server.text()
 
 
 def test_what_dqm_serve_says_at_its_start(tmp_path):
