@@ -37,8 +37,10 @@ class Client:
 
     Notes
     -----
-    All methods raise `ApiError` when the dashboard refuses or does not answer. Times in tables are
-    Unix seconds: ``Time(runs["start"], format="unix")``.
+    All methods raise `ApiError` when the dashboard refuses or does not answer. Times are Unix
+    seconds in UTC: ``Time(runs["start"], format="unix")``. Those of events, in quantities, are TAI
+    as they are stored: ``Time(events["Timestamps"], format="unix_tai")``. ``meta["time_scale"]`` of
+    their columns says so, ``meta["tai_minus_utc"]`` of the table is the difference in seconds.
     """
 
     def __init__(
@@ -284,6 +286,7 @@ def _table(found: dict[str, Any]) -> Table:
                 unit=column["unit"] or None,
                 description=column["description"] or None,
                 mask=mask,
+                meta={"time_scale": column["time_scale"]} if column["time_scale"] else None,
             )
         )
     return Table(columns, meta=found["meta"])

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import enum
 import functools
 import itertools
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
@@ -15,6 +16,31 @@ from dqm_db.content import Kind
 
 NO_DATA = "no data: the results file holds none"
 """Why a quantity has no values when nothing more is known."""
+
+
+@enum.unique
+class TimeScale(enum.StrEnum):
+    """What moments, in Unix seconds, are counted in."""
+
+    TAI = "tai"  # as astropy's unix_tai
+    UTC = "utc"
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnInfo:
+    """What is known about a column of a quantity.
+
+    Attributes
+    ----------
+    title, unit : str
+        For people. ``unit`` is empty for pure numbers.
+    time_scale : TimeScale or None
+        Of moments; None for all else.
+    """
+
+    title: str
+    unit: str
+    time_scale: TimeScale | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +68,10 @@ class QuantityInfo:
         Why there are no values when a file has none, in words for the user.
     of_sensors : bool
         Measured by sensors of the module whether or not its pixels are read out.
+    time_scale : TimeScale or None
+        When the values are moments.
+    columns : mapping of str to ColumnInfo
+        By name, what differs in single columns; see `column`.
     """
 
     name: str
@@ -56,6 +86,12 @@ class QuantityInfo:
     derived_from: str | None = None
     unavailable: str = NO_DATA
     of_sensors: bool = False
+    time_scale: TimeScale | None = None
+    columns: Mapping[str, ColumnInfo] = field(default_factory=dict, hash=False)
+
+    def column(self, name: str) -> ColumnInfo:
+        """What is known about one column; by default what is known of the quantity."""
+        return self.columns.get(name) or ColumnInfo(self.title, self.unit, self.time_scale)
 
 
 @functools.cache
@@ -96,12 +132,14 @@ def _expand(
         code = dict(zip(placeholders, values, strict=True))
         word = {key: words[key][value] for key, value in code.items()}
         events = code.get("events", family.get("event_class"))
+        title, unit = family["title"].format(**word), family.get("unit", "")
+        scale = _time_scale(family, None)
         expanded.append(
             QuantityInfo(
                 name=family["name"].format(**code),
                 kind=Kind(family["kind"]),
-                title=family["title"].format(**word),
-                unit=family.get("unit", ""),
+                title=title,
+                unit=unit,
                 section=family["section"],
                 description=family["description"],
                 event_class="PHY" if events == "IMAGE" else events,
@@ -112,6 +150,19 @@ def _expand(
                 else None,
                 unavailable=family.get("unavailable", NO_DATA).format(**word),
                 of_sensors=family.get("of_sensors", False),
+                time_scale=scale,
+                columns={
+                    name: ColumnInfo(
+                        title=column.get("title", title).format(**word),
+                        unit=column.get("unit", unit),
+                        time_scale=_time_scale(column, scale),
+                    )
+                    for name, column in family.get("columns", {}).items()
+                },
             )
         )
     return expanded
+
+
+def _time_scale(table: Mapping[str, Any], default: TimeScale | None) -> TimeScale | None:
+    return TimeScale(table["time_scale"]) if "time_scale" in table else default

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dqm_db.content import N_PIXELS, PIXELS_PER_MODULE, Kind, RunHeader
-from dqm_db.quantities import describe
+from dqm_db.quantities import TimeScale, describe
 from ingest.errors import printable
-from ingest.start_times import FIRST_EVENT, LAST_EVENT, RUN_START
 
 TAI, UTC_SECONDS = "s (TAI)", "s (UTC)"
+_SECONDS: Mapping[TimeScale | None, str] = {TimeScale.TAI: TAI, TimeScale.UTC: UTC_SECONDS}
 
 FITS_UNITS: Mapping[str, str] = {
     "ADC counts": "adu",
@@ -153,8 +153,11 @@ def _start_times(
     columns: Mapping[str, NDArray], unit: str, offset: float | None
 ) -> list[TableColumn]:
     """Each column with its own time scale, those in TAI once more in UTC."""
-    scales = {RUN_START: UTC_SECONDS, FIRST_EVENT: TAI, LAST_EVENT: TAI}
-    named = [TableColumn(name, values, scales.get(name, unit)) for name, values in columns.items()]
+    info = describe("START-TIMES")
+    named = [
+        TableColumn(name, values, _SECONDS.get(info.column(name).time_scale, unit))
+        for name, values in columns.items()
+    ]
     utc = [
         _in_utc(f"{column.name} UTC", column.values, offset)
         for column in named

@@ -1,13 +1,15 @@
 """What is answered where that is no table; the OpenAPI document describes these models.
 
-Times are Unix seconds, UTC, or null.
+Times are Unix seconds, UTC, or null; those in columns of tables as `ColumnAnswer.time_scale` says.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+
+from dqm_db.quantities import TimeScale
 
 
 class CameraAnswer(BaseModel):
@@ -83,6 +85,10 @@ class ColumnAnswer(BaseModel):
     unit: str
     description: str
     dtype: str
+    time_scale: TimeScale | None = Field(
+        description="Of moments, in Unix seconds: utc, or tai, which is ahead of UTC by the "
+        "meta.tai_minus_utc of the table. Null where the values are no moments."
+    )
 
 
 class TableAnswer(BaseModel):

@@ -85,8 +85,9 @@ def document(table: Table) -> dict[str, Any]:
             {
                 "name": column.name,
                 "unit": column.unit,
-                "description": column.description,
+                "description": column.about,
                 "dtype": _dtype(column),
+                "time_scale": column.time_scale,
             }
             for column in table.columns
         ],
@@ -167,7 +168,7 @@ def _by_astropy(table: Table, form: Format) -> bytes:
                 column.values,
                 name=column.name,
                 unit=column.unit or None,
-                description=column.description or None,
+                description=column.about or None,
                 mask=None if column.missing is None else column.values == column.missing,
             )
             for column in table.columns

@@ -38,7 +38,8 @@ def document(prefix: str) -> dict[str, Any]:
         "info": {
             "title": "NectarCAM DQM",
             "version": importlib.metadata.version("nectarcam-dqm"),
-            "description": "Data quality of every run. Times are Unix seconds, UTC.",
+            "description": "Data quality of every run. Times are Unix seconds: UTC, but for "
+            "columns whose time_scale is tai.",
         },
         "servers": [{"url": f"{prefix}{BASE}"}],
         "security": [{"token": []}],

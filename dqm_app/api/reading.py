@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +27,7 @@ from dqm_app.statistics import statistics_of
 from dqm_db.checks import Status
 from dqm_db.content import N_PIXELS
 from dqm_db.errors import RunNotFound
-from dqm_db.quantities import describe
+from dqm_db.quantities import QuantityInfo, TimeScale, describe
 from dqm_db.reader import Snapshot
 
 NOT_JUDGED = "none"
@@ -33,17 +36,18 @@ NEXT_CURSOR = "next_cursor"
 RUN_COLUMNS: tuple[tuple[str, str, str, int | None], ...] = (
     # name, unit, description, value where it is not known
     ("run", "", "Run number", None),
-    ("start", "s", "Start, Unix time (UTC)", None),
-    ("end", "s", "Last event, Unix time (UTC)", None),
+    ("start", "s", "Start", None),
+    ("end", "s", "Last event", None),
     ("events", "", "Events", -1),
     ("pedestal_events", "", "Pedestal events", -1),
     ("absent_modules", "", "Modules that are absent", None),
     ("absent_pixels", "", "Pixels that are absent", None),
     ("bad_pixels", "", "Pixels flagged in more than half of the events", -1),
     ("size", "byte", "Size of the file that the run was read from", None),
-    ("ingested_at", "s", "When it was stored, Unix time (UTC)", None),
-    ("checked_at", "s", "When it was judged, Unix time (UTC)", None),
+    ("ingested_at", "s", "When it was stored", None),
+    ("checked_at", "s", "When it was judged", None),
 )
+_MOMENTS = ("start", "end", "ingested_at", "checked_at")
 _WORDS = np.array([NOT_JUDGED, *(status.name.lower() for status in sorted(Status))])
 
 
@@ -95,7 +99,14 @@ def runs(camera: CameraRuns, asked: RunsQuestion) -> Table:
         f"{camera.name}-runs",
         (
             *(
-                Column(name, columns[name][shown], unit, text, missing)
+                Column(
+                    name,
+                    columns[name][shown],
+                    unit,
+                    text,
+                    missing,
+                    TimeScale.UTC if name in _MOMENTS else None,
+                )
                 for name, unit, text, missing in RUN_COLUMNS
             ),
             Column("verdict", _words(columns["verdict"][shown]), "", "What the checks say"),
@@ -132,7 +143,12 @@ def run(snapshot: Snapshot, camera: str, number: int) -> RunAnswer:
                 unit=describe(entry.name).unit,
                 unavailable=entry.unavailable,
                 columns={
-                    name: {"dtype": np.dtype(dtype).name, "shape": list(shape)}
+                    name: {
+                        "dtype": np.dtype(dtype).name,
+                        "shape": list(shape),
+                        "unit": describe(entry.name).column(name).unit,
+                        "time_scale": describe(entry.name).column(name).time_scale,
+                    }
                     for name, (dtype, shape) in entry.columns.items()
                 },
             )
@@ -211,12 +227,25 @@ def quantity(snapshot: Snapshot, camera: str, number: int, name: str) -> Table:
     index: tuple[Column, ...] = ()
     if len(next(iter(stored.values()))) == N_PIXELS and "pixel" not in stored:
         index = (Column("pixel", np.arange(N_PIXELS, dtype=np.int16), "", "Pixel id"),)
-    columns = (
-        Column(key, _encodable(values), info.unit if len(stored) == 1 else "", info.title)
-        for key, values in stored.items()
-    )
-    meta = {"camera": camera, "run": number, "quantity": name, "title": info.title}
+    columns = [_column(info, key, values, stored) for key, values in stored.items()]
+    meta: dict[str, Any] = {
+        "camera": camera,
+        "run": number,
+        "quantity": name,
+        "title": info.title,
+    }
+    if any(column.time_scale is TimeScale.TAI for column in columns):
+        meta["tai_minus_utc"] = snapshot.header(camera, number).times.tai_minus_utc
     return Table(f"{camera}-{number}-{name}", (*index, *columns), meta)
+
+
+def _column(
+    info: QuantityInfo, name: str, values: NDArray, beside: Mapping[str, NDArray]
+) -> Column:
+    known = info.column(name)
+    titles = Counter(info.column(other).title for other in beside)
+    title = known.title if titles[known.title] == 1 else f"{known.title}: {name}"
+    return Column(name, _encodable(values), known.unit, title, None, known.time_scale)
 
 
 def trends(snapshot: Snapshot, camera: str, asked: TrendQuestion) -> Table:

@@ -8,6 +8,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from dqm_db.quantities import TimeScale
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -24,6 +26,8 @@ class Column:
     description : str
     missing : int or None
         The value that stands for what is not known among whole numbers.
+    time_scale : TimeScale or None
+        When the values are moments, in Unix seconds.
     """
 
     name: str
@@ -31,6 +35,14 @@ class Column:
     unit: str = ""
     description: str = ""
     missing: int | None = None
+    time_scale: TimeScale | None = None
+
+    @property
+    def about(self) -> str:
+        """Its description, and in what moments are counted."""
+        if self.time_scale is None:
+            return self.description
+        return f"{self.description}, Unix time ({self.time_scale.upper()})"
 
 
 @dataclass(frozen=True, slots=True)

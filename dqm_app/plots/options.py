@@ -25,7 +25,6 @@ class PlotOptions:
     counts: tuple[str, ...]
     mostly_zero: tuple[str, ...]
     time_units: tuple[str, ...]
-    utc_columns: tuple[str, ...]
 
 
 @functools.cache

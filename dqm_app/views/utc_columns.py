@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from dqm_app.plots.options import plot_options
 from dqm_db.content import RunHeader
-from dqm_db.quantities import describe
+from dqm_db.quantities import TimeScale, describe
 
 LABEL = "{} in UTC"
 NO_DATES = "All contents has the numbers."
@@ -34,19 +34,20 @@ def with_utc(name: str, columns: Mapping[str, NDArray], header: RunHeader) -> di
     name : str
         EXTNAME; it decides what the numbers are.
     columns : mapping of str to ndarray
-        As the file has them; times are unix_tai seconds, but for those that ``plots.toml`` names.
+        As the file has them; times are unix_tai seconds, but for those that are known to be UTC.
     header : RunHeader
         Its ``times.tai_minus_utc`` converts; without it nothing is added.
     """
-    options = plot_options()
-    seconds = describe(name).unit in options.time_units
+    info = describe(name)
+    seconds = info.unit in plot_options().time_units
     shown: dict[str, NDArray] = {}
     for label, values in columns.items():
         shown[label] = values
-        ahead = 0.0 if label in options.utc_columns else header.times.tai_minus_utc
+        is_utc = info.column(label).time_scale is TimeScale.UTC
+        ahead = 0.0 if is_utc else header.times.tai_minus_utc
         if not seconds or ahead is None:
             continue
-        if values.dtype.kind == "f" or label in options.utc_columns:
+        if values.dtype.kind == "f" or is_utc:
             shown[LABEL.format(label)] = _dates(values.ravel().astype("<f8") - ahead)
     return shown
 

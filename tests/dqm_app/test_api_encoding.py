@@ -15,12 +15,13 @@ from hypothesis.extra import numpy as hnp
 
 from dqm_app.api.encoding import Format, dump, encode, plain
 from dqm_app.api.tables import Column, Table
+from dqm_db.quantities import TimeScale
 
 TABLE = Table(
     "NectarCAMQM-runs",
     (
         Column("run", np.array([6310, 6311, 6312]), "", "Run number"),
-        Column("start", np.array([1.5, np.nan, -np.inf]), "s", "Start"),
+        Column("start", np.array([1.5, np.nan, -np.inf]), "s", "Start", time_scale=TimeScale.UTC),
         Column("gain", np.array([0.1, 58.0, np.nan], np.float32), "adu"),
         Column("events", np.array([100, -1, 0], np.int16), "", "Events", missing=-1),
         Column("verdict", np.array(["ok", "=1+2", 'a "b", c']), "", "What the checks say"),
@@ -41,8 +42,9 @@ def test_json_has_nothing_that_json_has_not() -> None:
     assert found["columns"][1] == {
         "name": "start",
         "unit": "s",
-        "description": "Start",
+        "description": "Start, Unix time (UTC)",
         "dtype": "float64",
+        "time_scale": "utc",
     }
     assert found["columns"][4]["dtype"] == "str"
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from dqm_app.api.questions import RunsQuestion
 from dqm_app.api.reading import NEXT_CURSOR, runs
+from dqm_db.quantities import TimeScale
 
 NUMBERS = st.integers(1, 40)
 
@@ -51,6 +52,8 @@ def test_whatever_comes_or_goes_the_others_are_shown_once(
 def test_a_page_says_how_many_match_and_what_is_next():
     camera = camera_runs("C", [1, 2, 3, 4])
     page = runs(camera, RunsQuestion(limit=2, last=3))
+    moments = {column.name for column in page.columns if column.time_scale is TimeScale.UTC}
+    assert moments == {"start", "end", "ingested_at", "checked_at"}
     assert (page.meta["matching"], page.meta["total"], page.meta[NEXT_CURSOR]) == (3, 4, 2)
     end = runs(camera, RunsQuestion(limit=2, last=3, cursor=2))
     assert end.columns[0].values.tolist() == [1]

@@ -1,5 +1,5 @@
 from dqm_db.content import Kind
-from dqm_db.quantities import describe, known_quantities
+from dqm_db.quantities import TimeScale, describe, known_quantities
 
 GAINS = ("HIGH", "LOW")
 
@@ -34,6 +34,18 @@ def test_every_title_is_unique_and_without_left_over_placeholders():
     titles = [info.title for info in known_quantities().values()]
     assert len(titles) == len(set(titles))
     assert not [title for title in titles if "{" in title]
+
+
+def test_columns_differ_from_their_quantity_where_the_file_says_so():
+    start = describe("START-TIMES")
+    assert start.column("Run start time").time_scale is TimeScale.UTC
+    assert start.column("Last event").time_scale is TimeScale.TAI
+    assert start.column("Something else").time_scale is None
+    wrong = describe("TRIGGER-EVENTS-WRONG")
+    assert wrong.column("Timestamps").time_scale is TimeScale.TAI
+    timeline = describe("CAMERA-BADPIXTIMELINE-PED-HIGH-GAIN")
+    assert timeline.column("of_class").title == "Whether the event is one of the pedestal events"
+    assert (timeline.column("of_class").unit, timeline.column("x").unit) == ("", timeline.unit)
 
 
 def test_an_unknown_name_is_described_as_generic():

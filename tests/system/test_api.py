@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.time import Time
 from many_runs import Row, write_many
 from processes import LOOPBACK, DatabaseServer, ServerProcess, eventually, free_port
 
@@ -221,6 +222,16 @@ def test_quantities_are_exactly_those_that_are_stored(client: Client, snapshot: 
                 assert found.dtype == values.dtype, (entry.name, name)
                 finite = np.isfinite(values) if values.dtype.kind == "f" else slice(None)
                 np.testing.assert_array_equal(found[finite], values[finite])
+
+
+def test_times_of_events_are_tai_in_a_notebook(client: Client) -> None:
+    start = client.quantity(CAMERA, 6001, "START-TIMES")
+    assert start["First event"].meta["time_scale"] == "tai"
+    assert start["Run start time"].meta["time_scale"] == "utc"
+    first = Time(start["First event"].item(), format="unix_tai")
+    told = client.run(CAMERA, 6001)["times"]["first_event"]
+    assert abs(first.unix - told) < 1e-5
+    assert start["First event"].item() - start.meta["tai_minus_utc"] == told
 
 
 def test_statistics_trends_and_pixels(client: Client, snapshot: Snapshot) -> None:

@@ -1,0 +1,77 @@
+"""Quantities as the interface gives them out: what each column is, in which unit, when."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from dqm_app.api import reading
+from dqm_app.api.encoding import Format, encode
+from dqm_app.api.tables import Column, Table
+from dqm_db.quantities import TimeScale
+
+CAMERA = "NectarCAMQM"
+
+
+def columns_of(table: Table) -> dict[str, Column]:
+    return {column.name: column for column in table.columns}
+
+
+def as_json(table: Table) -> dict[str, Any]:
+    return json.loads(encode(table, Format.JSON))
+
+
+@pytest.fixture
+def snapshot(sample_database):
+    with sample_database.snapshot() as found:
+        yield found
+
+
+@pytest.mark.parametrize("name", ["TRIGGER-EVENTS-ALL", "START-TIMES"])
+def test_times_of_events_are_told_to_be_tai(snapshot, name):
+    times = snapshot.header(CAMERA, 6001).times
+    table = as_json(reading.quantity(snapshot, CAMERA, 6001, name))
+    scales = {one["name"]: one["time_scale"] for one in table["columns"]}
+    (first, *_) = [column for column, scale in scales.items() if scale == "tai"]
+    earliest = min(table["data"][first])
+    earliest = earliest[0] if isinstance(earliest, list) else earliest
+    difference = table["meta"]["tai_minus_utc"]
+    assert difference == times.tai_minus_utc == 37
+    first_event = times.first_event
+    if name == "TRIGGER-EVENTS-ALL":  # the file leaves the first event out
+        assert first_event < earliest - difference < first_event + 0.1
+    else:
+        assert earliest - difference == first_event
+
+
+def test_columns_of_one_table_differ(snapshot):
+    start = columns_of(reading.quantity(snapshot, CAMERA, 6001, "START-TIMES"))
+    assert {name: (one.unit, one.time_scale) for name, one in start.items()} == {
+        "Run start time": ("s", TimeScale.UTC),
+        "First event": ("s", TimeScale.TAI),
+        "Last event": ("s", TimeScale.TAI),
+    }
+    assert start["First event"].about == "First event, Unix time (TAI)"
+    events = columns_of(reading.quantity(snapshot, CAMERA, 6001, "TRIGGER-EVENTS-PHY"))
+    assert (events["IDs"].about, events["IDs"].unit) == ("Event id", "")
+    assert events["IDs"].time_scale is None
+
+
+def test_every_column_has_a_description_of_its_own(snapshot):
+    for run in (6001, 8001, 8003):
+        for entry in snapshot.quantities(CAMERA, run):
+            if entry.unavailable is None and entry.columns:
+                table = reading.quantity(snapshot, CAMERA, run, entry.name)
+                texts = [column.about for column in table.columns]
+                assert all(texts) and len(set(texts)) == len(texts), entry.name
+                has_tai = any(column.time_scale is TimeScale.TAI for column in table.columns)
+                assert has_tai == ("tai_minus_utc" in table.meta)
+
+
+def test_a_run_says_it_of_its_columns(snapshot):
+    run = reading.run(snapshot, CAMERA, 6001)
+    (start,) = [one for one in run.quantities if one.name == "START-TIMES"]
+    assert start.columns["First event"]["time_scale"] == "tai"
+    assert start.columns["Run start time"]["time_scale"] == "utc"
