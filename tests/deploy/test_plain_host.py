@@ -31,7 +31,8 @@ locale: C.UTF-8
 OWN_SETTINGS = {
     "replica.env": "DQM_DATA_DIR=/srv/dqm-replica\nDQM_ZEO_ADDRESS=127.0.0.1:8101\n"
     "DQM_PRIMARY=127.0.0.1:5000\n",
-    "dashboard.env": "DQM_DB_URL=zeo://127.0.0.1:8101\nDQM_NUM_PROCS=2\n",
+    "dashboard.env": "DQM_DB_URL=zeo://127.0.0.1:8101\nDQM_NUM_PROCS=2\n"
+    "DQM_ACCOUNTS_URL=sqlite:////var/lib/nectarcam-dqm/own/accounts.sqlite\n",
 }
 
 
@@ -121,7 +122,7 @@ def host(fleet: Fleet, installation: Path) -> Iterator[Machine]:
     host.run("systemctl", "daemon-reload")
     typed(host, lines_with("systemctl enable --now dqm-primary.service"))
     [enable, add] = lines_with("systemctl enable --now dqm-replica.service")
-    # before the dashboard has ever run; on two machines the user comes after it
+    # before the dashboard has ever run, and with its settings; on two machines the user comes later
     host.run("bash", "-euc", f"{add} --password-stdin", input=f"{PASSWORD}\n")
     typed(host, [enable])
     dqm(host, "simulate", "--runs", "2", "--out", sources)
@@ -184,7 +185,7 @@ def test_users_log_in(host: Machine) -> None:
     assert visitor.ask("/dqm_app").asks_for_login
     said = dqm(host, "user", "log", ADMIN)
     assert all(f"{ADMIN}  {event}  127.0.0.1" in said for event in ("login", "logout")), said
-    owner = host.run("stat", "-c", "%a %U", "/var/lib/nectarcam-dqm/accounts.sqlite").stdout
+    owner = host.run("stat", "-c", "%a %U", "/var/lib/nectarcam-dqm/own/accounts.sqlite").stdout
     assert owner == "600 nectarcam\n"
     assert "Traceback" not in log(host, "dqm-dashboard")
 
