@@ -22,7 +22,7 @@ APT := RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get
 
 # Where a release is made, of these folders.
 RELEASE ?= dist/release
-RELEASED := backup dqm dqm_app dqm_client dqm_db ingest cloud-init docker systemd
+RELEASED := backup dqm dqm_app dqm_db ingest cloud-init docker systemd
 
 # What builds the image, and its name.
 BUILDER ?= $(firstword $(foreach tool,buildah podman docker,$(shell command -v $(tool))))
@@ -104,7 +104,7 @@ release-image: image  ## … and its archive, in dist/release
 	cd $(RELEASE) && sha256sum -- nectarcam-dqm-image.tar.gz >>SHA256SUMS
 
 clean:  ## remove what tests, tools and builds left behind
-	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info dqm_client/build dqm_client/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 distclean: clean  ## … and the environment
