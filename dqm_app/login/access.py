@@ -135,7 +135,7 @@ class Guarded(RequestHandler):
         if self.visitor is None and self.access is not Access.OPEN:
             if self.is_page and self.request.method in SAFE_METHODS:
                 query = urlencode({"next": self.request.uri or ""})
-                self.redirect(f"{self.application.prefix}/login?{query}")
+                self.redirect(f"{self.gate.login_address(self)}?{query}")
                 return
             raise HTTPError(HTTPStatus.UNAUTHORIZED)
         if self.visitor is not None and not self.visitor.may(self.access, self.scope):

@@ -22,6 +22,7 @@ from dqm_app.login.cookies import Cookies
 from dqm_db.errors import DQMError
 
 if TYPE_CHECKING:
+    from bokeh.server.auth_provider import AuthProvider
     from bokeh.server.tornado import BokehTornado
 
 log = logging.getLogger(__name__)
@@ -116,9 +117,8 @@ class Gate:
         """
         if self.accounts is None or self.cookies is None:
             return ANYBODY
-        application: BokehTornado = handler.application  # type: ignore[assignment]
-        other = application.auth_provider
-        if (other.get_user or other.get_user_async) and not is_ours(other):
+        other = foreign_provider(handler)
+        if other is not None:
             found = other.get_user(handler) if other.get_user else None  # type: ignore[arg-type]
             if found is None and other.get_user_async:
                 found = await other.get_user_async(handler)  # type: ignore[arg-type]
@@ -154,6 +154,16 @@ class Gate:
         await self._touch(secret, self.accounts.touch, secret)
         return Visitor(user, user.role, secret=secret)
 
+    @staticmethod
+    def login_address(handler: RequestHandler) -> str:
+        """Where whoever calls *handler* can log in."""
+        other = foreign_provider(handler)
+        if other is not None and other.get_login_url:
+            return other.get_login_url(handler)  # type: ignore[arg-type]
+        application: BokehTornado = handler.application  # type: ignore[assignment]
+        path = "/login" if other is None else other.login_url
+        return f"{application.prefix}{path}"
+
     def forget(self, secret: str | None = None) -> None:
         """A session, or somebody's, has ended in this process: ask again."""
         self._known.forget(secret)
@@ -186,7 +196,11 @@ class Gate:
             log.warning("%s", error)
 
 
-def is_ours(provider: object) -> bool:
-    """Whether Bokeh asks `dqm_app.login.provider`, by whatever way it got there."""
-    get_user = getattr(provider, "get_user_async", None)
-    return getattr(get_user, "__module__", "") == "dqm_app.login.provider"
+def foreign_provider(handler: RequestHandler) -> AuthProvider | None:
+    """What the site gave to Bokeh in place of `dqm_app.login.provider`; None without."""
+    application: BokehTornado = handler.application  # type: ignore[assignment]
+    provider = application.auth_provider
+    if not (provider.get_user or provider.get_user_async):
+        return None
+    ours = getattr(provider.get_user_async, "__module__", "") == "dqm_app.login.provider"
+    return None if ours else provider

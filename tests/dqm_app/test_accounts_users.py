@@ -222,6 +222,27 @@ def test_a_disabled_user_is_out_and_stays_out(accounts, engine):
     assert isinstance(accounts.login("expert", PASSWORD, DESK), Welcome)
 
 
+def test_a_disabled_user_has_no_session_and_no_token_whatever_is_stored(accounts, engine):
+    """One can begin at the moment in which an admin ends all others."""
+    welcome = logged_in(accounts, "expert")
+    token, _ = accounts.create_token(welcome.user, PASSWORD, "t", [Scope.READ], 1, DESK)
+    assert accounts.owner(welcome.secret) is not None and accounts.bearer(token) is not None
+    with Session(engine) as session, session.begin():
+        users.stored(session, "expert").disabled = True
+    assert accounts.owner(welcome.secret) is None and accounts.bearer(token) is None
+
+
+def test_a_password_that_is_changed_while_it_is_looked_at(accounts, engine, monkeypatch):
+    def is_right(stored: str, password: str) -> bool:
+        with Session(engine) as session, session.begin():
+            users.set_password(session, "viewer", "other words of a test")
+        return True
+
+    monkeypatch.setattr(passwords, "is_right", is_right)
+    assert accounts.login("viewer", PASSWORD, DESK) == Refused()
+    assert accounts.sessions_of(of(engine, "viewer")) == []
+
+
 def test_a_role_holds_at_once(accounts, engine):
     welcome = logged_in(accounts, "expert")
     with Session(engine) as session, session.begin():

@@ -244,6 +244,75 @@ def test_it_does_not_start_when_everybody_could_get_in(tmp_path, options, said):
     assert said in server.text()
 
 
+THEIRS = """
+from tornado.web import RequestHandler
+
+def get_user(handler):
+    return handler.get_cookie("theirs") if handler.get_cookie("theirs") == "anna" else None
+
+login_url = "/enter"
+
+class LoginHandler(RequestHandler):
+    def get(self):
+        self.write("their own form")
+"""
+
+
+def test_a_login_of_somebody_else(tmp_path):
+    """Its users are viewers, and ours are nobody."""
+    module = tmp_path / "theirs.py"
+    module.write_text(THEIRS)
+    with LoginServer(tmp_path, plain=True, processes=1, module=module) as server:
+        nobody = Visitor(server)
+        for stranger in (nobody, Visitor(server, cookies={"theirs": "mallory"})):
+            answer = stranger.ask(f"{PAGE}?run=1")
+            assert (answer.status, answer.header("Location")) == (
+                302, "/enter?next=%2Fdqm_app%3Frun%3D1"
+            )  # fmt: skip
+            assert stranger.ask("/api/v1/cameras").status == 401
+        assert nobody.ask("/enter").text == "their own form"
+        admin = logged_in(server, "admin")
+        assert not admin.is_in() and admin.ask("/account").status != 200
+        theirs = Visitor(server, cookies={"theirs": "anna"})
+        page = theirs.ask(PAGE)
+        assert page.status == 200
+
+        async def scenario() -> None:
+            websocket = await open_socket(theirs, page.token)
+            assert websocket.close_code is None
+            websocket.close()
+            await closed(websocket)
+
+        run(scenario())
+        assert theirs.ask("/account").status == 404
+        for path in ("/metrics", "/originals/NectarCAMQM/1", "/downloads"):
+            assert theirs.ask(path).status == 403, path
+
+
+def test_only_a_proxy_says_from_where_somebody_calls(server):
+    """Each guess would come from another address otherwise, and the log name any."""
+    visitor = Visitor(server, {"X-Real-Ip": "192.0.2.99", "X-Forwarded-For": "192.0.2.98"})
+    visitor.login("viewer")
+    assert {entry.address for entry in server.log_of()} == {LOOPBACK}
+
+
+@pytest.mark.parametrize("path", ["/login", "/account"])
+def test_what_browsers_are_told_of_pages_with_forms(server, path):
+    answer = logged_in(server, "viewer").ask(path)
+    if path == "/login":
+        answer = Visitor(server).ask(path)
+    policy = dict(
+        part.partition(" ")[::2] for part in answer.header("Content-Security-Policy").split("; ")
+    )
+    assert answer.status == 200
+    assert policy["default-src"] == policy["frame-ancestors"] == policy["base-uri"] == "'none'"
+    assert policy["form-action"] == "'self'"
+    assert re.fullmatch(r"'sha256-\S+'", policy["script-src"])
+    assert answer.header("X-Content-Type-Options") == "nosniff"
+    assert answer.header("Cache-Control") == "no-store"
+    assert answer.header("Referrer-Policy") == "same-origin"
+
+
 def test_what_dqm_serve_says_at_its_start(tmp_path):
     port = free_port()
     environment = {"DQM_AUTH": "accounts", "DQM_STATE_DIR": str(tmp_path / "state"),

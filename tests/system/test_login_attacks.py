@@ -48,6 +48,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoginServer]:
         yield server
 
 
+@pytest.fixture(scope="module", params=["dqm serve", "bokeh serve"])
+def served(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LoginServer]:
+    """By whichever command: Bokeh signs nothing by itself."""
+    folder, plain = tmp_path_factory.mktemp("served"), request.param == "bokeh serve"
+    with LoginServer(folder, plain=plain) as server:
+        yield server
+
+
 def from_somewhere() -> dict[str, str]:
     """As from an address of its own."""
     return {"X-Real-Ip": ".".join(str(random.randint(1, 254)) for _ in range(4))}
@@ -141,8 +151,8 @@ async def outcome(visitor: Visitor, token: str, **headers: str) -> int | None:
         return 101
 
 
-def test_nobody_listens_to_the_page_of_somebody_else(server):
-    viewer, expert = logged_in(server, "viewer"), logged_in(server, "expert")
+def test_nobody_listens_to_the_page_of_somebody_else(served):
+    viewer, expert = logged_in(served, "viewer"), logged_in(served, "expert")
     token = viewer.ask(PAGE).token
     session_id = generate_session_id(SECRET.encode(), signed=True)
     number = sessions.number(
@@ -152,11 +162,11 @@ def test_nobody_listens_to_the_page_of_somebody_else(server):
     other_key = generate_jwt_token(session_id, b"another", True, {SESSION_KEY: number})
     for_nobody = generate_jwt_token(session_id, SECRET.encode(), True, {})
     expired = generate_jwt_token(session_id, SECRET.encode(), True, {SESSION_KEY: number}, -10)
-    own = f"{LOOPBACK}:{server.port}"
+    own = f"{LOOPBACK}:{served.port}"
 
     async def all_of_them() -> dict[str, int | None]:
         return {
-            "without login": await outcome(Visitor(server), token),
+            "without login": await outcome(Visitor(served), token),
             "of somebody else": await outcome(expert, token),
             "from another site": await outcome(viewer, token, Origin="https://evil.example"),
             "from a host with that start": await outcome(
@@ -181,8 +191,8 @@ def test_nobody_listens_to_the_page_of_somebody_else(server):
     assert 101 not in found.values(), found
 
 
-def test_no_address_leads_to_the_session_of_somebody_else(server):
-    viewer, expert = logged_in(server, "viewer"), logged_in(server, "expert")
+def test_no_address_leads_to_the_session_of_somebody_else(served):
+    viewer, expert = logged_in(served, "viewer"), logged_in(served, "expert")
     token = viewer.ask(PAGE).token
     session_id = generate_session_id(SECRET.encode(), signed=True)
     for visitor in (viewer, expert):
@@ -190,8 +200,8 @@ def test_no_address_leads_to_the_session_of_somebody_else(server):
         assert visitor.ask(f"{PAGE}?bokeh-session-id={session_id}").status == 403
         assert visitor.ask(f"{PAGE}?bokeh-session-id=").status in (200, 403)
         assert visitor.ask(PAGE, headers={"Bokeh-Session-Id": session_id}).status == 403
-    assert Visitor(server).ask(f"{PAGE}?bokeh-token={token}").asks_for_login
-    assert Visitor(server).ask(f"{PAGE}/autoload.js?bokeh-autoload-element=1").status == 404
+    assert Visitor(served).ask(f"{PAGE}?bokeh-token={token}").asks_for_login
+    assert Visitor(served).ask(f"{PAGE}/autoload.js?bokeh-autoload-element=1").status == 404
 
 
 # ---- what is put into addresses, headers and queries --------------------------------------------

@@ -46,12 +46,12 @@ class LoginServer(ServerProcess):
         processes: int = 2,
         settings: Mapping[str, str] | None = None,
         roles: Iterable[Role] = Role,
+        module: Path = APPLICATION / "auth_module.py",
     ) -> None:
         port = free_port()
         own = ["--port", str(port), "--num-procs", str(processes), *options]
         command: list[str | Path] = ["dqm", "serve", *own]
         if plain:
-            module = APPLICATION / "auth_module.py"
             command = ["bokeh", "serve", *own, "--address", LOOPBACK, "--auth-module", module]
             command += ["--allow-websocket-origin", f"{LOOPBACK}:{port}", APPLICATION]
         more = dict(settings or {})
