@@ -155,13 +155,13 @@ def cloud_init(
             text = without_login(text, str(path))
         texts[one] = fill_in(text, shared | values, str(path))
     for one, text in texts.items():
-        if role == BOTH:
-            _write((output or Path()) / f"{one}.yml", text)
-        elif output is not None:
-            _write(output, text)
-        else:
+        file = (output or Path()) / f"{one}.yml" if role == BOTH else output
+        if file is None:
             click.echo(text, nl=False)
-        click.echo(f"{len(text.encode())} bytes of user-data; clouds take {LARGEST}", err=True)
+        else:
+            _write(file, text)
+        size = f"{len(text.encode())} bytes of user-data; clouds take {LARGEST}"
+        click.echo(f"{file}: {size}" if file else size, err=True)
 
 
 def _check_together(role: str, hostname: str | None, template: Path | None, no_login: bool) -> None:

@@ -162,7 +162,9 @@ def test_both_at_once_are_as_each_alone(tmp_path: Path, no_login: bool) -> None:
     assert (done.exit_code, done.stdout) == (0, "")
     for role in ROLES:
         alone = call(role, no_login=no_login and role == "ro", **names).stdout
-        assert (tmp_path / f"{role}.yml").read_text() == alone
+        file = tmp_path / f"{role}.yml"
+        assert file.read_text() == alone
+        assert f"{file}: {len(alone.encode())} bytes of user-data" in done.stderr
     assert isinstance(call("both", output=str(tmp_path)).exception, OutputExists)
     for option in ("hostname", "template"):
         own = {option: str(tmp_path / "rw.yml")}
