@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import http.client
 import multiprocessing
 import random
@@ -30,7 +31,7 @@ from visitors import (
     run,
 )
 
-from dqm_app.accounts import sessions
+from dqm_app.accounts import sessions, users
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.tokens import Scope
 from dqm_app.login.cookies import SESSION, Cookies
@@ -110,8 +111,6 @@ def test_a_session_that_is_over_is_over_though_its_cookie_is_good(server):
 
 def sessions_secret(encoded: str) -> str:
     """The secret in the value of a signed cookie."""
-    import base64
-
     return base64.b64decode(encoded).decode()
 
 
@@ -284,8 +283,6 @@ def test_nobody_learns_which_names_exist(server):
     for name in names:
         server.add(name)
     server.add("leaving")
-    from dqm_app.accounts import users
-
     with server.changing() as session, session.begin():
         users.disable(session, "leaving")
     answers: dict[str, set] = {}
