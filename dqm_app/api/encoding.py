@@ -1,8 +1,7 @@
 """A table as JSON, CSV, FITS or VOTable.
 
 JSON has one list per column, ``null`` for what is not known. CSV (RFC 4180) begins with comments
-that say what the table is. FITS and VOTable are written by astropy, which takes half a second to
-import: only for those who ask for them.
+that say what the table is. FITS and VOTable are written by astropy (`dqm_app.api.astronomical`).
 """
 
 from __future__ import annotations
@@ -69,7 +68,10 @@ def encode(table: Table, form: Format) -> bytes:
         return dump(document(table))
     if form is Format.CSV:
         return _csv(table)
-    return _by_astropy(table, form)
+    # takes half a second to import: only for those who ask for it
+    from dqm_app.api import astronomical
+
+    return astronomical.fits(table) if form is Format.FITS else astronomical.votable(table)
 
 
 def dump(value: object) -> bytes:
@@ -156,39 +158,3 @@ def _safe(value: Any) -> Any:
 
 def _one_line(value: Any) -> str:
     return " ".join(str(value).split()).replace('"', "'")
-
-
-def _by_astropy(table: Table, form: Format) -> bytes:
-    from astropy.table import MaskedColumn
-    from astropy.table import Table as AstropyTable
-
-    made = AstropyTable(
-        [
-            MaskedColumn(
-                column.values,
-                name=column.name,
-                unit=column.unit or None,
-                description=column.about or None,
-                mask=None if column.missing is None else column.values == column.missing,
-            )
-            for column in table.columns
-        ]
-    )
-    written = io.BytesIO()
-    if form is Format.VOTABLE:
-        made.meta["description"] = "; ".join(
-            f"{key}: {_one_line(value)}" for key, value in table.meta.items() if value is not None
-        )
-        made.write(written, format="votable", table_id=None)
-        return written.getvalue()
-    # FITS has keywords of eight letters; longer ones would warn
-    made.meta["COMMENT"] = [
-        f"{key}: {_one_line(value)}".encode("ascii", "replace").decode()
-        for key, value in table.meta.items()
-        if value is not None
-    ]
-    for name in made.colnames:
-        if made[name].dtype.kind == "U":
-            made[name] = np.char.encode(made[name].filled(""), "ascii", "replace")
-    made.write(written, format="fits")
-    return written.getvalue()

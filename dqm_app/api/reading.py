@@ -29,6 +29,7 @@ from dqm_db.content import N_PIXELS
 from dqm_db.errors import RunNotFound
 from dqm_db.quantities import QuantityInfo, TimeScale, describe
 from dqm_db.reader import Snapshot
+from dqm_db.units import standard_unit
 
 NOT_JUDGED = "none"
 NEXT_CURSOR = "next_cursor"
@@ -140,13 +141,13 @@ def run(snapshot: Snapshot, camera: str, number: int) -> RunAnswer:
                 name=entry.name,
                 title=describe(entry.name).title,
                 kind=entry.kind.value,
-                unit=describe(entry.name).unit,
+                unit=standard_unit(describe(entry.name).unit),
                 unavailable=entry.unavailable,
                 columns={
                     name: {
                         "dtype": np.dtype(dtype).name,
                         "shape": list(shape),
-                        "unit": describe(entry.name).column(name).unit,
+                        "unit": standard_unit(describe(entry.name).column(name).unit),
                         "time_scale": describe(entry.name).column(name).time_scale,
                     }
                     for name, (dtype, shape) in entry.columns.items()
@@ -175,7 +176,7 @@ def verdict(snapshot: Snapshot, camera: str, number: int) -> VerdictAnswer:
                 status=one.status.name.lower(),
                 text=one.text,
                 value=_finite(one.value),
-                unit=one.unit,
+                unit=standard_unit(one.unit),
                 limits=dict(one.limits),
                 quantity=one.quantity,
                 statistic=one.statistic,
@@ -188,7 +189,7 @@ def verdict(snapshot: Snapshot, camera: str, number: int) -> VerdictAnswer:
 def statistics(snapshot: Snapshot, camera: str, number: int) -> Table:
     """All statistics of a run, one per row; raises `RunNotFound`."""
     rows = [
-        (quantity, name, value, _unit(quantity, name))
+        (quantity, name, value, standard_unit(_words_of_unit(quantity, name)))
         for quantity, values in snapshot.statistics(camera, number).items()
         for name, value in values.items()
     ]
@@ -245,7 +246,8 @@ def _column(
     known = info.column(name)
     titles = Counter(info.column(other).title for other in beside)
     title = known.title if titles[known.title] == 1 else f"{known.title}: {name}"
-    return Column(name, _encodable(values), known.unit, title, None, known.time_scale)
+    unit, text = standard_unit(known.unit), _described(title, known.unit)
+    return Column(name, _encodable(values), unit, text, None, known.time_scale)
 
 
 def trends(snapshot: Snapshot, camera: str, asked: TrendQuestion) -> Table:
@@ -273,7 +275,15 @@ def trends(snapshot: Snapshot, camera: str, asked: TrendQuestion) -> Table:
         (
             Column("run", numbers[within], "", "Run number"),
             *(
-                Column(f"{name}.{statistic}", row[within], _unit(name, statistic))
+                Column(
+                    f"{name}.{statistic}",
+                    row[within],
+                    standard_unit(_words_of_unit(name, statistic)),
+                    _described(
+                        f"{describe(name).title}: {_title(name, statistic)}",
+                        _words_of_unit(name, statistic),
+                    ),
+                )
                 for (name, statistic), row in zip(wanted, values, strict=True)
             ),
         ),
@@ -284,7 +294,7 @@ def trends(snapshot: Snapshot, camera: str, asked: TrendQuestion) -> Table:
 def trend_names(snapshot: Snapshot, camera: str) -> Table:
     """Of what there are trends; raises `RunNotFound`."""
     rows = [
-        (name, statistic, _unit(name, statistic))
+        (name, statistic, standard_unit(_words_of_unit(name, statistic)))
         for name, statistics in sorted(snapshot.trend_names(camera).items())
         for statistic in statistics
     ]
@@ -313,7 +323,12 @@ def history(snapshot: Snapshot, camera: str, name: str, asked: HistoryQuestion) 
         (
             Column("run", numbers[within], "", "Run number"),
             *(
-                Column(f"pixel_{pixel}", row[within], info.unit, f"{info.title}, pixel {pixel}")
+                Column(
+                    f"pixel_{pixel}",
+                    row[within],
+                    standard_unit(info.unit),
+                    _described(f"{info.title}, pixel {pixel}", info.unit),
+                )
                 for pixel, row in zip(pixels, values, strict=True)
             ),
         ),
@@ -330,10 +345,23 @@ def _words(statuses: NDArray) -> NDArray[np.str_]:
     return _WORDS[statuses.astype(int) + 1]
 
 
-def _unit(name: str, statistic: str) -> str:
+def _words_of_unit(name: str, statistic: str) -> str:
     info = describe(name)
     known = statistics_of(info.kind.value).known.get(statistic)
-    return info.unit if known is None or known.unit is None else known.unit
+    if known is None:  # counters have the names of their columns
+        return info.column(statistic).unit
+    return info.unit if known.unit is None else known.unit
+
+
+def _title(name: str, statistic: str) -> str:
+    known = statistics_of(describe(name).kind.value).known.get(statistic)
+    return statistic if known is None else known.title
+
+
+def _described(title: str, unit: str) -> str:
+    """Of what a pure number is a number or fraction is in no unit: say it."""
+    told = standard_unit(unit) or unit.lower() in title.lower()
+    return title if told or not unit else f"{title} ({unit})"
 
 
 def _unix(moment: datetime) -> float:

@@ -22,7 +22,7 @@ class Column:
         Numbers, truth values or texts (dtype U). What is not known is NaN, or -1 among whole
         numbers that cannot be negative, as `missing` says.
     unit : str
-        As astropy writes it; empty for pure numbers.
+        As astropy writes it (`dqm_db.units.standard_unit`); empty for pure numbers.
     description : str
     missing : int or None
         The value that stands for what is not known among whole numbers.

@@ -8,6 +8,7 @@ import json
 
 import numpy as np
 import pytest
+from astropy.io import votable
 from astropy.table import Table as AstropyTable
 from hypothesis import given
 from hypothesis import strategies as st
@@ -71,6 +72,38 @@ def test_astropy_reads_what_it_wrote(form: Format) -> None:
     assert found["two"].tolist() == [[1, 2], [3, 4], [5, 6]]
     assert [str(word).strip() for word in found["verdict"]] == ["ok", "=1+2", 'a "b", c']
     assert found["gain"].dtype.itemsize == 4
+
+
+@pytest.mark.filterwarnings("error")
+def test_columns_of_a_votable_have_ids_and_their_names() -> None:
+    names = ["First event", "First_event", "time_tai", "2.5 %", "é"]
+    values = np.arange(2.0)
+    table = Table(
+        "t",
+        (
+            Column("start", values, "s", "Start", time_scale=TimeScale.UTC),
+            *(Column(name, values, "s", name, time_scale=TimeScale.TAI) for name in names),
+            Column("mean", values, "deg_C"),
+        ),
+    )
+    document = votable.parse(io.BytesIO(encode(table, Format.VOTABLE)), verify="exception")
+    systems = {one.ID: one.timescale for one in document.resources[0].time_systems}
+    assert set(systems.values()) == {"TAI", "UTC"}
+    start, *fields, mean = document.get_first_table().fields
+    assert [field.name for field in fields] == names
+    ids = [field.ID for field in (start, *fields, mean)]
+    assert len({*ids, *systems}) == len(ids) + len(systems)
+    assert [systems[field.ref] for field in (start, *fields)] == ["UTC", *["TAI"] * len(names)]
+    assert (str(mean.unit), mean.ref) == ("deg_C", None)
+
+
+@pytest.mark.parametrize("form", [Format.FITS, Format.VOTABLE])
+def test_no_number_stands_for_nothing_unless_it_is_told_to(form: Format) -> None:
+    every = np.arange(999_990, 1_000_001)
+    table = Table("t", (Column("id", every), Column("events", every, missing=-1)))
+    found = AstropyTable.read(io.BytesIO(encode(table, form)), format=form.value)
+    assert not found.has_masked_values
+    assert found["id"].tolist() == found["events"].tolist() == every.tolist()
 
 
 @pytest.mark.parametrize("form", [*Format])

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
 import pytest
+from astropy.table import Table as AstropyTable
+from astropy.units import Unit
 
 from dqm_app.api import reading
 from dqm_app.api.encoding import Format, encode
+from dqm_app.api.questions import HistoryQuestion, TrendQuestion
 from dqm_app.api.tables import Column, Table
+from dqm_app.statistics import statistics_of
+from dqm_db.content import Kind
 from dqm_db.quantities import TimeScale
+from dqm_db.units import known_units
 
 CAMERA = "NectarCAMQM"
+CHARGE = "CHARGE-INTEGRATION-PED-ALL-AVERAGE-HIGH-GAIN"
 
 
 def columns_of(table: Table) -> dict[str, Column]:
@@ -75,3 +83,59 @@ def test_a_run_says_it_of_its_columns(snapshot):
     (start,) = [one for one in run.quantities if one.name == "START-TIMES"]
     assert start.columns["First event"]["time_scale"] == "tai"
     assert start.columns["Run start time"]["time_scale"] == "utc"
+
+
+def test_all_words_for_units_of_statistics_are_known():
+    statistics = [one for kind in Kind for one in statistics_of(kind.value).known.values()]
+    assert {one.unit for one in statistics if one.unit} <= set(known_units())
+    assert len(statistics) > 20
+
+
+def test_units_are_those_of_astropy(snapshot):
+    for table in tables(snapshot):
+        for column in table.columns:
+            Unit(column.unit, parse_strict="raise")
+            if column.name == "unit":
+                assert {Unit(unit, parse_strict="raise") for unit in column.values}
+    charge = reading.quantity(snapshot, CAMERA, 6001, CHARGE)
+    assert columns_of(charge)[CHARGE].unit == "adu"
+    verdict = reading.verdict(snapshot, CAMERA, 6001)
+    assert all(Unit(check.unit, parse_strict="raise") is not None for check in verdict.checks)
+
+
+@pytest.mark.parametrize("form", [Format.FITS, Format.VOTABLE])
+@pytest.mark.filterwarnings("error")
+def test_astropy_writes_and_reads_everything_without_a_warning(snapshot, form):
+    for table in tables(snapshot):
+        found = AstropyTable.read(io.BytesIO(encode(table, form)), format=form.value)
+        assert len(found) == len(table)
+        for column, name in zip(table.columns, found.colnames, strict=True):
+            assert str(found[name].unit or "") == column.unit
+            assert found[name].description.split() == column.about.split()
+            if column.values.dtype.kind in "iub":
+                assert found[name].tolist() == column.values.tolist(), (table.name, name)
+
+
+def batched(names: list[str], size: int = 50) -> list[list[str]]:
+    return [names[at : at + size] for at in range(0, len(names), size)]
+
+
+def tables(snapshot) -> list[Table]:
+    """All that there is of a run, and of all."""
+    names = [
+        entry.name
+        for entry in snapshot.quantities(CAMERA, 6001)
+        if entry.unavailable is None and entry.columns
+    ]
+    trends = [
+        f"{name}.{statistic}"
+        for name, statistics in snapshot.trend_names(CAMERA).items()
+        for statistic in statistics
+    ]
+    return [
+        reading.statistics(snapshot, CAMERA, 6001),
+        reading.trend_names(snapshot, CAMERA),
+        *(reading.trends(snapshot, CAMERA, TrendQuestion(column=some)) for some in batched(trends)),
+        reading.history(snapshot, CAMERA, CHARGE, HistoryQuestion(pixel=[3, 1854])),
+        *(reading.quantity(snapshot, CAMERA, 6001, name) for name in names),
+    ]

@@ -234,6 +234,17 @@ def test_times_of_events_are_tai_in_a_notebook(client: Client) -> None:
     assert start["First event"].item() - start.meta["tai_minus_utc"] == told
 
 
+def test_a_quantity_has_a_unit_and_reading_it_warns_nobody(
+    api: Api, client: Client, token: str
+) -> None:
+    table = client.quantity(CAMERA, 6001, QUANTITY)
+    assert table[QUANTITY].quantity.to("adu").unit == "adu"
+    path = f"/api/v1/cameras/{CAMERA}/runs/6001/quantities/CAMERA-TEMPERATURE-AVERAGE"
+    for form in ("fits", "votable"):
+        assert api.ask(f"{path}?format={form}", token)[0] == 200
+    assert "Warning" not in api.server.log.read_text("utf-8")
+
+
 def test_statistics_trends_and_pixels(client: Client, snapshot: Snapshot) -> None:
     table = client.statistics(CAMERA, 6001)
     stored = snapshot.statistics(CAMERA, 6001)
