@@ -12,9 +12,9 @@ from dqm_app.api.problems import ProblemError
 
 OF_ONE = 2
 """Questions of one user that are worked on at the same time."""
-WAITING_OF_ONE = 10
+WAITING_OF_ONE = 30
 """Further ones of his that wait; then he is told to ask later."""
-WAITING = 40
+WAITING = 100
 """The same of all users together."""
 RETRY_SECONDS = 2
 

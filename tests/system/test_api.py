@@ -373,8 +373,8 @@ def test_who_asks_for_everything_at_once_is_told_to_wait(api: Api, token: str) -
     """Others are answered meanwhile."""
     path = f"/api/v1/cameras/{CAMERA}/runs?limit=1000&format=votable"
     other = api.user("token", "ben", "--label", "tests", "--scope", "read")
-    with ThreadPoolExecutor(60) as threads:
-        asked = [threads.submit(api.ask, path, token) for _ in range(60)]
+    with ThreadPoolExecutor(100) as threads:
+        asked = [threads.submit(api.ask, path, token) for _ in range(100)]
         assert api.ask(f"/api/v1/cameras/{CAMERA}/runs?limit=1", other)[0] == 200
         answers = [one.result() for one in asked]
     statuses = {status for status, _, _ in answers}
