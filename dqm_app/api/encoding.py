@@ -1,7 +1,8 @@
 """A table as JSON, CSV, FITS or VOTable.
 
-JSON has one list per column, ``null`` for what is not known. CSV (RFC 4180) begins with comments
-that say what the table is. FITS and VOTable are written by astropy (`dqm_app.api.astronomical`).
+JSON has one list per column, ``null`` for what is not known. CSV (RFC 4180) is a line of names and
+units, and the rows; what is not known is empty. FITS and VOTable are written by astropy
+(`dqm_app.api.astronomical`).
 """
 
 from __future__ import annotations
@@ -128,33 +129,28 @@ def _dtype(column: Column) -> str:
 
 def _csv(table: Table) -> bytes:
     text = io.StringIO()
-    for key, value in table.meta.items():
-        if value is not None:
-            text.write(f"# {key}: {_one_line(value)}\r\n")
     writer = csv.writer(text)
     flat = [part for column in table.columns for part in _flat(column)]
-    writer.writerow([f"{name} [{unit}]" if unit else name for name, unit, _ in flat])
-    for row in zip(*(values for _, _, values in flat), strict=True):
+    writer.writerow([name for name, _ in flat])
+    for row in zip(*(values for _, values in flat), strict=True):
         writer.writerow(["" if value is None else _safe(value) for value in row])
     return text.getvalue().encode()
 
 
-def _flat(column: Column) -> list[tuple[str, str, list[Any]]]:
+def _flat(column: Column) -> list[tuple[str, list[Any]]]:
     """A column with several values per row as several columns: ``name[3]``."""
     values = column.values
-    if values.ndim == 1:
-        return [(column.name, column.unit, plain(values, column.missing))]
-    wide = values.reshape(len(values), -1)
+    words = [word for word in (column.unit, (column.time_scale or "").upper()) if word]
+    unit = f" [{' '.join(words)}]" if words else ""
+    width = int(np.prod(values.shape[1:]))
+    if width == 1:
+        return [(f"{column.name}{unit}", plain(values.ravel(), column.missing))]
+    wide = values.reshape(len(values), width)
     return [
-        (f"{column.name}[{at}]", column.unit, plain(wide[:, at], column.missing))
-        for at in range(wide.shape[1])
+        (f"{column.name}[{at}]{unit}", plain(wide[:, at], column.missing)) for at in range(width)
     ]
 
 
 def _safe(value: Any) -> Any:
     """A text that a spreadsheet would take for a formula stands behind an apostrophe."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
-def _one_line(value: Any) -> str:
-    return " ".join(str(value).split()).replace('"', "'")

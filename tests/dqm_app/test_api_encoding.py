@@ -51,14 +51,22 @@ def test_json_has_nothing_that_json_has_not() -> None:
 
 
 def test_csv_is_safe_to_open_in_a_spreadsheet() -> None:
-    lines = encode(TABLE, Format.CSV).decode().split("\r\n")
-    comments = [line for line in lines if line.startswith("#")]
-    assert comments == ["# camera: NectarCAMQM", "# note: Two lines and é"]
-    header, *rows = csv.reader(line for line in lines if not line.startswith("#"))
-    assert header == ["run", "start [s]", "gain [adu]", "events", "verdict", "two[0]", "two[1]"]
+    text = encode(TABLE, Format.CSV).decode()
+    assert text.count("\r\n") == 1 + len(TABLE)
+    header, *rows = csv.reader(io.StringIO(text, newline=""))
+    assert header == ["run", "start [s UTC]", "gain [adu]", "events", "verdict", "two[0]", "two[1]"]
     assert rows[0] == ["6310", "1.5", "0.1", "100", "ok", "1", "2"]
     assert rows[1] == ["6311", "", "58.0", "", "'=1+2", "3", "4"]
     assert rows[2][4] == 'a "b", c'
+
+
+@pytest.mark.filterwarnings("error")
+def test_csv_is_read_as_it_is() -> None:
+    found = AstropyTable.read(encode(TABLE, Format.CSV).decode(), format="ascii.csv")
+    assert found["run"].tolist() == [6310, 6311, 6312]
+    assert found["start [s UTC]"].tolist() == [1.5, None, None]
+    assert found["events"].tolist() == [100, None, 0]
+    assert found["verdict"].tolist() == ["ok", "'=1+2", 'a "b", c']
 
 
 @pytest.mark.parametrize("form", [Format.FITS, Format.VOTABLE])

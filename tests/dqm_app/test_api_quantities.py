@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import io
 import json
+import math
 from typing import Any
 
+import numpy as np
 import pytest
 from astropy.table import Table as AstropyTable
 from astropy.units import Unit
@@ -114,6 +116,23 @@ def test_astropy_writes_and_reads_everything_without_a_warning(snapshot, form):
             assert found[name].description.split() == column.about.split()
             if column.values.dtype.kind in "iub":
                 assert found[name].tolist() == column.values.tolist(), (table.name, name)
+
+
+@pytest.mark.filterwarnings("error")
+def test_astropy_reads_every_csv_as_it_is(snapshot):
+    for table in tables(snapshot):
+        found = AstropyTable.read(encode(table, Format.CSV).decode(), format="ascii.csv")
+        assert len(found) == len(table)
+        wide = [math.prod(column.values.shape[1:]) for column in table.columns]
+        assert len(found.colnames) == sum(wide)
+        for column, at in zip(table.columns, np.cumsum([0, *wide]), strict=False):
+            assert found.colnames[at].startswith(column.name)
+            values = column.values.reshape(len(table), -1)[:, 0]
+            if values.dtype.kind in "iu":
+                assert found.columns[at].tolist() == values.tolist()
+    start = reading.quantity(snapshot, CAMERA, 6001, "START-TIMES")
+    header, _ = encode(start, Format.CSV).decode().splitlines()
+    assert header == "Run start time [s UTC],First event [s TAI],Last event [s TAI]"
 
 
 def batched(names: list[str], size: int = 50) -> list[list[str]]:
