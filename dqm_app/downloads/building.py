@@ -92,11 +92,13 @@ class Archive:
             basket.part.unlink(missing_ok=True)
             if isinstance(error, DQMError | OSError):
                 reason = str(getattr(error, "strerror", None) or error)
+                if isinstance(error, OSError):
+                    reason += "; tell the admin"
                 log.error(
                     "basket %s of %s failed: %s", basket.id, basket.owner or "anybody", reason
                 )
             else:
-                reason = "the log of the worker says why"
+                reason = "its worker's log says why; tell the admin"
                 log.exception("basket %s of %s failed", basket.id, basket.owner or "anybody")
             self._finish(State.FAILED, f"the archive could not be written: {reason}")
         else:

@@ -43,8 +43,9 @@ export async function take(address) {
 }
 
 async function ask(method, path, body = null, fine = []) {
+  const token = cookie("_xsrf");
   const headers = { Accept: "application/json" };
-  if (!READING.includes(method)) headers["X-XSRFToken"] = cookie("_xsrf");
+  if (!READING.includes(method)) headers["X-XSRFToken"] = token;
   if (body !== null) headers["Content-Type"] = "application/json";
   let answer;
   try {
@@ -53,12 +54,13 @@ async function ask(method, path, body = null, fine = []) {
     throw new NotDone(LOST, true); // no network, or no server
   }
   if (answer.type === "opaqueredirect") throw new NotDone(SAID[401]); // to the login
-  if (!answer.ok && !fine.includes(answer.status)) throw await reason(answer);
+  if (!answer.ok && !fine.includes(answer.status)) throw await reason(answer, token);
   return answer;
 }
 
-async function reason(answer) {
-  if (answer.status === 401 || answer.status === 403) return new NotDone(SAID[answer.status]);
+async function reason(answer, token) {
+  if (answer.status === 401 || token === "") return new NotDone(SAID[401]); // all cookies were gone
+  if (answer.status === 403) return new NotDone(SAID[403]);
   try {
     const { detail } = await answer.json();
     if (detail) return new NotDone(`${detail[0].toUpperCase()}${detail.slice(1)}.`);

@@ -23,7 +23,7 @@ export class Baskets {
     const drop = element("button", { type: "button", title: "Let go of the runs that are chosen  Esc", click: () => chosen.clear() }, ["Choose none"]);
     this.choice = element("div", { class: "choice-of-runs", hidden: true }, [this.words, this.build, drop]);
     this.wrong = element("p", { class: "wrong", role: "alert", hidden: true });
-    this.baskets = element("ul", { "aria-label": "Archives", tabindex: "-1" });
+    this.baskets = element("ul", { "aria-label": "Archives" });
     this.news = element("p", { class: "unseen", role: "status" });
     this.root = element("section", { class: "runs-baskets", "aria-label": "Runs to take away" }, [this.choice, this.wrong, this.baskets, this.news]);
     document.addEventListener("visibilitychange", () => { if (!document.hidden) this.look(); });
@@ -52,12 +52,13 @@ export class Baskets {
   }
 
   async remove(id) {
+    const held = this.lines.get(id)?.root.contains(document.activeElement);
     try {
       await remove(id);
       this.say("");
-      const held = this.lines.get(id)?.root.contains(document.activeElement);
       this.draw(this.known.filter((one) => one.id !== id));
-      if (held) this.baskets.focus(); // the button is gone, and keys would go on at the page's top
+      // its button is gone, and keys would go on at the top of the page
+      if (held) (this.baskets.querySelector("button") ?? this.root.parentElement.querySelector(".runs-grid")).focus();
     } catch (error) {
       this.say(error.message);
     }

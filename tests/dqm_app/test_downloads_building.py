@@ -210,7 +210,9 @@ def test_a_full_disk_leaves_nothing(originals, basket, monkeypatch):
     Archive(basket, originals).build()
     progress = basket.progress()
     assert progress.state is State.FAILED
-    assert progress.text == "the archive could not be written: No space left on device"
+    assert progress.text == (
+        "the archive could not be written: No space left on device; tell the admin"
+    )
     assert left(basket) == {"basket.json", "progress.json"}
 
 

@@ -17,14 +17,17 @@ MISSING = "no Redis on this machine: install it (Debian: apt-get install redis-s
 
 
 @contextlib.contextmanager
-def redis_server() -> Iterator[str]:
-    """Its URL; without Debian's package the test is skipped, and fails in CI."""
+def redis_server(port: int | None = None) -> Iterator[str]:
+    """Its URL; without Debian's package the test is skipped, and fails in CI.
+
+    At a free *port* when None. What it holds ends with it.
+    """
     program = shutil.which("redis-server")
     if program is None:
         if os.environ.get("CI") == "true":
             pytest.fail(MISSING, pytrace=False)
         pytest.skip(MISSING)
-    port = free_port()
+    port = port or free_port()
     with tempfile.TemporaryDirectory(prefix="dqm-redis-") as folder:
         process = subprocess.Popen(
             [program, "--bind", LOOPBACK, "--port", str(port), "--dir", folder, "--save", "",

@@ -52,7 +52,7 @@ class Site(LoginServer):
 
     def __init__(self, folder: Path, *options: str, **settings: str) -> None:
         url = f"file://{folder}/Data.fs"
-        super().__init__(folder, *options, settings={"DQM_DB_URL": url, **settings})
+        super().__init__(folder, *options, settings={"DQM_DB_URL": url} | settings)
         self.downloads = folder / "state" / "downloads"
 
     def client(self, name: str, *scopes: Scope) -> Client:

@@ -24,10 +24,11 @@ from baskets import (
     log_in,
     original,
     state,
+    stopped_worker,
 )
 from browsing import DashboardPage
 from playwright.sync_api import Browser
-from processes import LOOPBACK, eventually
+from processes import LOOPBACK, DatabaseServer, eventually
 from visitors import Visitor, logged_in
 
 from dqm_app.accounts.audit import Event
@@ -155,6 +156,45 @@ def test_one_at_a_time_and_a_killed_worker(site, owner):
     eventually(lambda: state(visitor, basket)["state"] == "done", "another one builds it")
     with tarfile.open(Basket.read(folder).archive) as tar:
         assert len(tar.getnames()) == len(STORED) + len(COPIES) + 2
+
+
+def test_a_restarted_dashboard_goes_on_unasked(tmp_path):
+    """Dashboard and worker are killed in the middle; nobody has a page open."""
+    fill(tmp_path)
+    with Site(tmp_path) as site:
+        eventually(lambda: site.client("expert").cameras() == [CAMERA], "the database is there")
+        basket = begun(logged_in(site, "expert"), [*STORED, *COPIES])
+        [worker] = eventually(site.workers, "a worker")[:1]
+        os.kill(worker, signal.SIGSTOP)
+        site.kill()
+        os.kill(worker, signal.SIGKILL)
+        archive = site.downloads / basket["id"] / "basket.tar"
+        assert not archive.exists(), "it was too fast"
+        site.start()
+        eventually(archive.exists, "it is built")
+        with tarfile.open(archive) as tar:
+            assert len(tar.getnames()) == len(STORED) + len(COPIES) + 2
+
+
+def test_a_replica_that_is_away_for_a_while(tmp_path):
+    """The basket waits, says so, can be cancelled, and is built when the replica is back."""
+    with DatabaseServer(tmp_path, "primary") as database:
+        fill(tmp_path, database.url)
+        with Site(tmp_path, DQM_DB_URL=database.url, DQM_DB_WAIT="0.5") as site:
+            eventually(lambda: site.client("expert").cameras() == [CAMERA], "it is there")
+            visitor, other = logged_in(site, "expert"), logged_in(site, "admin")
+            basket = begun(visitor, [*STORED, *COPIES])
+            with stopped_worker(site):
+                second = begun(other, [*STORED, *COPIES])
+                assert state(visitor, basket)["state"] != "done", "it was too fast"
+                database.kill()
+            waits = "the database does not answer; it goes on when it does"
+            eventually(lambda: state(visitor, basket)["text"] == waits, "it is said")
+            token = {"X-XSRFToken": other.cookies["_xsrf"]}
+            assert other.ask(f"/downloads/{second['id']}", "DELETE", headers=token).status == 204
+            database.start()
+            eventually(lambda: state(visitor, basket)["state"] == "done", "it is built")
+            assert state(visitor, basket)["text"] == ""
 
 
 def test_the_worker_ends_with_the_dashboard(tmp_path):
