@@ -198,13 +198,15 @@ def test_sessions_end_by_themselves(engine, accounts, monkeypatch):
 
 
 def test_a_new_password_logs_everybody_out(accounts, engine):
+    """Programs, too."""
     welcome = logged_in(accounts, "viewer")
+    token, _ = accounts.create_token(welcome.user, PASSWORD, "t", [Scope.READ], 1, DESK)
     assert accounts.change_password(welcome.user, "wrong", "other words of a test", DESK)
     with pytest.raises(WeakPassword):
         accounts.change_password(welcome.user, PASSWORD, "short", DESK)
     assert accounts.owner(welcome.secret) is not None
     assert accounts.change_password(welcome.user, PASSWORD, "other words of a test", DESK) is None
-    assert accounts.owner(welcome.secret) is None
+    assert accounts.owner(welcome.secret) is None and accounts.bearer(token) is None
     assert isinstance(accounts.login("viewer", PASSWORD, DESK), Refused)
     assert isinstance(accounts.login("viewer", "other words of a test", DESK), Welcome)
 
