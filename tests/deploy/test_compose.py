@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
+import sqlite3
+import tarfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from browsing import DashboardPage
 from playwright.sync_api import Browser
 from processes import eventually
 
@@ -22,10 +25,12 @@ from tests.deploy.support.compose import (
     Stack,
     browser_at,
     documented,
+    documented_line,
 )
 from tests.deploy.support.engines import DockerEngine
 from tests.deploy.support.images import IMAGE
 from tests.deploy.support.networks import Host, Network
+from tests.deploy.support.visits import ADMIN, PASSWORD, LoggedInPage
 
 pytestmark = [pytest.mark.deploy, pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -54,7 +59,7 @@ def stack(
 ) -> Iterator[Stack]:
     """All roles on one host, started by the lines of the document."""
     stack = Stack(docker_engine, tmp_path_factory.mktemp("host") / "dqm-one", image_archive)
-    lines = documented("One host with Compose").replace("localhost -addext", f"{SITE} -addext")
+    lines = documented("One host with Compose").replace("localhost ", f"{SITE} ")
     prepare, _, start = lines.partition("docker compose up")
     stack.type(prepare)
     values = {"DQM_WEB_NAME": SITE, "DQM_WEB_ORIGIN": SITE, "DQM_NUM_PROCS": "1"}
@@ -66,6 +71,7 @@ def stack(
     measured("all services of compose.yaml healthy", time.monotonic() - began)
     for name, seconds in stack.seconds_until_healthy().items():
         measured(f"container {name} healthy", seconds)
+    assert f"{ADMIN} may log in as admin" in stack.add_first_user()
     yield stack
     stack.down()
 
@@ -78,7 +84,7 @@ def test_all_services_are_healthy(stack: Stack) -> None:
 def test_runs_that_were_pulled_are_seen_through_nginx(stack: Stack, browser: Browser) -> None:
     """Also once the dashboard was killed."""
     eventually(lambda: 6001 in stack.runs("primary"), "the puller has stored it", 60)
-    with DashboardPage(browser, f"https://{SITE}/", trusting=True) as page:
+    with LoggedInPage(browser, f"https://{SITE}/") as page:
         page.wait_for_run(6001)
         stack.add(8001)
         page.wait_for_run(8001)
@@ -88,6 +94,69 @@ def test_runs_that_were_pulled_are_seen_through_nginx(stack: Stack, browser: Bro
         stack.compose("up", "--detach", "--wait")
         stack.add(8003)
         page.wait_for_run(8003)
+
+
+def test_nobody_sees_anything_without_login(stack: Stack, desk: Host, tmp_path: Path) -> None:
+    visitor = stack.visitor(desk, tmp_path)
+    for page in ("/dqm_app?run=6001", "/account"):
+        assert visitor.ask(page).asks_for_login, page
+    runs = f"/api/v1/cameras/{CAMERA}/runs"
+    for path in (runs, "/downloads", f"/originals/{CAMERA}/6001"):
+        assert visitor.ask(path).status == 401, path
+    assert visitor.ask(runs, "--header", f"Authorization: Bearer dqm_{'x' * 43}").status == 401
+
+
+def test_a_user_logs_in(stack: Stack, desk: Host, tmp_path: Path) -> None:
+    visitor = stack.visitor(desk, tmp_path)
+    page = f"/dqm_app?camera={CAMERA}&run=6001"
+    fields = ("--data-urlencode", f"name={ADMIN}", "--data-urlencode", f"password={PASSWORD}")
+    assert visitor.ask("/login", *fields).status == 403, "the form of another site is taken"
+    assert visitor.login(password="five words that are wrong").status == 403
+    answer = visitor.login(then=page)
+    assert (answer.status, answer.headers["location"]) == (303, page)
+    (session,) = [cookie for cookie in answer.cookies if "session" in cookie]
+    assert session.startswith("__Host-") and "; Secure" in session and "; HttpOnly" in session
+    assert ADMIN in visitor.ask(page).text
+    assert visitor.ask(f"/api/v1/cameras/{CAMERA}/runs").status == 200
+    assert visitor.form("/account", "/logout").status == 303
+    assert visitor.ask(page).asks_for_login
+    # it was written down with the address of the browser, not that of nginx
+    logged = stack.dqm("dashboard", "user", "log", ADMIN).splitlines()
+    (login, *_) = [line for line in reversed(logged) if f"  {ADMIN}  login  " in line]
+    assert login.split("  ")[3] == desk.address
+
+
+def test_scripts_make_users(stack: Stack) -> None:
+    (stack.folder / "password").write_text(f"{PASSWORD}\n")
+    said = stack.type(documented_line("docker compose exec -T dashboard dqm user add"))
+    assert said == "bruno may log in as expert\n"
+    assert stack.dqm("dashboard", "user", "list").split()[:2] == [ADMIN, "admin"]
+
+
+def test_accounts_are_copied(stack: Stack) -> None:
+    stack.type(documented_line("docker compose exec -T dashboard python"))
+    stack.type(documented_line("docker compose cp"))
+    with closing(sqlite3.connect(stack.folder / "accounts.sqlite")) as copy:
+        assert (ADMIN,) in copy.execute("SELECT name FROM users").fetchall()
+
+
+def test_a_program_takes_files_away(stack: Stack, desk: Host, tmp_path: Path) -> None:
+    eventually(lambda: 6001 in stack.runs("dashboard"), "the replica has it", 60)
+    reader = stack.visitor(desk, tmp_path, *stack.token("read"))
+    assert 6001 in reader.ask(f"/api/v1/cameras/{CAMERA}/runs").json()["data"]["run"]
+    assert reader.ask("/downloads").status == 403  # its token is not for that
+    taker = stack.visitor(desk, tmp_path, *stack.token("download"))
+    original, basket = tmp_path / "original", tmp_path / "basket.tar"
+    assert taker.fetch(f"/originals/{CAMERA}/6001", original) == 200
+    body = json.dumps({"camera": CAMERA, "runs": [6001]})
+    begun = taker.ask("/downloads", "--header", "Content-Type: application/json", "--data", body)
+    place = f"/downloads/{begun.json()['id']}"
+    eventually(lambda: taker.ask(place).json()["state"] == "done", "the basket is built", 60)
+    assert taker.fetch(f"{place}/file", basket) == 200
+    with tarfile.open(basket) as archive:
+        files = [archive.extractfile(member) for member in archive if member.isfile()]
+        digests = [hashlib.sha256(file.read()).hexdigest() for file in files if file]
+    assert hashlib.sha256(original.read_bytes()).hexdigest() in digests
 
 
 def test_containers_may_do_nothing_but_their_work(stack: Stack) -> None:
@@ -136,9 +205,16 @@ def test_a_volume_is_that_of_the_document(stack: Stack) -> None:
     assert {"filestorage", "blobstorage"} <= set(said.split())
 
 
-def test_a_stop_is_orderly(stack: Stack) -> None:
+def test_a_stop_is_orderly_and_accounts_stay(stack: Stack, desk: Host, tmp_path: Path) -> None:
+    """So do logins, whose key is none of one container."""
+    visitor = stack.visitor(desk, tmp_path)
+    assert visitor.login(then="/dqm_app").status == 303
     stack.compose("stop")
     for service in SERVICES:
         (told,) = json.loads(stack.engine("inspect", f"dqm-{service}").stdout)
         assert told["State"]["ExitCode"] == 0, service
+    stack.compose("down")
     stack.compose("up", "--detach", "--wait")  # others find it as it was
+    assert ADMIN in visitor.ask("/dqm_app").text
+    assert visitor.form("/account", "/logout").status == 303
+    assert visitor.login(then="/dqm_app").status == 303

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browsing import DashboardPage
 from playwright.sync_api import Browser
 from processes import eventually
 
@@ -15,6 +14,7 @@ from tests.deploy.support.docker_programs import docker_programs
 from tests.deploy.support.engines import DockerEngine
 from tests.deploy.support.images import IMAGE
 from tests.deploy.support.networks import Network
+from tests.deploy.support.visits import LoggedInPage
 
 pytestmark = [pytest.mark.deploy, pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -70,7 +70,8 @@ def test_two_hosts_replicate_over_tls(
             ro.type("docker compose up --detach --wait")
             rw.add(6001)
             eventually(lambda: 6001 in ro.runs("dashboard"), "the run is replicated", 60)
-            with DashboardPage(browser, f"https://{SITE}/", trusting=True) as page:
+            ro.add_first_user()
+            with LoggedInPage(browser, f"https://{SITE}/") as page:
                 page.wait_for_run(6001)
             plain = rw.engine("compose", "exec", "-T", "--env=DQM_TLS_CA=", "--env=DQM_TLS_CERT=",
                               "--env=DQM_TLS_KEY=", "ingest", "dqm", "runs", "--db", f"zeo://{address}:8100",

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser
 from tests.deploy.support.engines import DockerEngine
 from tests.deploy.support.images import ARCHIVE
 from tests.deploy.support.networks import Host
+from tests.deploy.support.visits import ADMIN, PASSWORD, Visitor, typed_at_a_terminal
 
 ROOT = Path(__file__).parents[3]
 SAMPLES = ROOT / "tests/data"
@@ -24,12 +25,20 @@ CAMERA = "NectarCAMQM"
 SITE = "dqm.example.org"
 SERVICES = {"primary", "ingest", "backup", "replica", "dashboard", "web"}
 OWNER = 10001
+FIRST_USER = "docker compose exec dashboard dqm user add"
 
 
 def documented(heading: str) -> str:
     """The first `sh` block of a section of docs/containers.md."""
     section = (ROOT / "docs/containers.md").read_text().partition(f"## {heading}\n")[2]
     return re.findall(r"^```sh\n(.*?)^```", section, re.MULTILINE | re.DOTALL)[0]
+
+
+def documented_line(words: str) -> str:
+    """The line of docs/containers.md to type that begins with *words*."""
+    text = (ROOT / "docs/containers.md").read_text()
+    (line,) = re.findall(rf"^\$ ({re.escape(words)} .*)$", text, re.MULTILINE)
+    return line
 
 
 class Stack:
@@ -64,6 +73,27 @@ class Stack:
 
     def dqm(self, service: str, *arguments: str, check: bool = True) -> str:
         return self.compose("exec", "-T", service, "dqm", *arguments, check=check)
+
+    def add_first_user(self) -> str:
+        """Type the line of the document that lets the admin log in; gives what is shown."""
+        line = f"cd {shlex.quote(str(self.folder))}; {documented_line(FIRST_USER)}"
+        names = ("PATH", "DOCKER_HOST", "DOCKER_CONFIG")
+        settings = [f"{name}={self.engine.environment[name]}" for name in names]
+        command = self.engine.host.within("env", *settings, "bash", "-euc", line)
+        prompts = ("Password:", "Repeat for confirmation:")
+        return typed_at_a_terminal(command, dict.fromkeys(prompts, PASSWORD))
+
+    def token(self, *scopes: str) -> tuple[str, str]:
+        """Options for curl with a token of the admin."""
+        options = [part for scope in scopes for part in ("--scope", scope)]
+        made = self.dqm("dashboard", "user", "token", ADMIN, "--label", "test", *options)
+        return "--header", f"Authorization: Bearer {made.strip()}"
+
+    def visitor(self, desk: Host, folder: Path, *options: str) -> Visitor:
+        """curl at the *desk*, which keeps cookies in the *folder* and knows the certificate."""
+        place = f"{SITE}:443:{self.engine.host.address}"
+        known = ("--resolve", place, "--cacert", self.folder / "secrets/web-cert.pem")
+        return Visitor(desk.run, f"https://{SITE}", folder / "cookies", *known, *options)
 
     def runs(self, service: str) -> set[int]:
         said = self.dqm(service, "runs", "--json", check=False)
