@@ -36,11 +36,13 @@ class Browser:
 def test_a_session_comes_back(protocol):
     browser, cookies = Browser(protocol), Cookies(KEY)
     assert cookies.session(browser.request) is None
-    cookies.set_session(browser, "secret", time.time() + 60)
+    ends = time.time() + 60
+    cookies.set_session(browser, "secret", ends)
     assert cookies.session(browser.request) == "secret"
     [(name, how)] = browser.set.items()
     assert name.startswith("__Host-") == how["secure"] == (protocol == "https")
     assert (how["path"], how["httponly"], how["samesite"]) == ("/", True, "Lax")
+    assert how["expires"] > ends + 86_400  # so that the user can be told that it has ended
     assert Cookies(b"another key").session(browser.request) is None
     cookies.clear_session(browser)
     assert not cookies.session(browser.request)

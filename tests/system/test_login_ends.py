@@ -80,7 +80,7 @@ def test_nobody_else_is_told_of_a_login(server):
 
 
 def test_the_setting_is_what_a_login_lasts(tmp_path):
-    """However much the page is used; its browser keeps the cookie, to be told why."""
+    """However much the page is used."""
     seconds = 20.0
     settings = {"DQM_SESSION_HOURS": str(seconds / HOUR)}
     with LoginServer(tmp_path, processes=1, roles=[Role.VIEWER], settings=settings) as server:
