@@ -52,7 +52,7 @@ test-grid: $(VENV)/.develops  ## the tests on a real DIRAC, which is installed f
 
 # As root on Debian; what it starts has namespaces of its own. With CI=true nothing of it is skipped.
 test-deploy: browser deployers  ## the tests of deployment: machines booted, containers run
-	$(APART) $(BIN)/pytest -m deploy $(ARGS)
+	$(APART) $(BIN)/pytest -m deploy -n $(WORKERS) --dist loadscope tests/deploy $(ARGS)
 
 lint: $(VENV)/.develops  ## ruff (rules and layout) and mypy
 	$(BIN)/ruff check

@@ -15,6 +15,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling, Scheduling
+from xdist.workermanage import WorkerController
 
 from tests.deploy.support import base_systems, images
 from tests.deploy.support.docker_programs import docker_programs
@@ -31,6 +34,8 @@ ROOT = Path(__file__).parents[2]
 MEASURED = pytest.StashKey[dict[str, float]]()
 FLEET = pytest.StashKey[Fleet]()
 _numbers = itertools.count(1)
+_OF_ENGINES = {"test_compose", "test_compose_two_hosts", "test_containers", "test_engines"}
+"""Modules that share the engines: each is started once, and podman has one store."""
 
 
 def what_is_missing() -> str | None:
@@ -64,10 +69,37 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     return report
 
 
+class ByHosts(LoadScopeScheduling):  # type: ignore[misc]
+    """Of several processes (``--dist loadscope``) one has a module, or all those with engines."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = Path(nodeid.partition("::")[0]).stem
+        return "engines" if module in _OF_ENGINES else module
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """That of this folder, when it is the one that was asked for."""
+    return ByHosts(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
 @pytest.fixture(scope="session")
 def measured(request: pytest.FixtureRequest) -> Callable[[str, float], None]:
     """Notes how long something has taken (s), which is told at the end and never judged."""
     return request.config.stash.setdefault(MEASURED, {}).__setitem__
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """One of several processes hands on what was measured."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["measured"] = session.config.stash.get(MEASURED, {})
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: WorkerController) -> None:
+    """What another process has measured is told by this one."""
+    found = getattr(node, "workeroutput", {}).get("measured", {})  # none after a crash
+    node.config.stash.setdefault(MEASURED, {}).update(found)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

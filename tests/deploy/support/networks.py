@@ -7,6 +7,7 @@ the machine that runs the tests.
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -85,7 +86,7 @@ class Network:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._wire = f"wire{next(_numbers)}"
+        self._wire = f"wire-{os.getpid()}-{next(_numbers)}"
         self._hosts: dict[str, Host] = {}
         self._ways_out: list[subprocess.Popen[bytes]] = []
 
