@@ -33,6 +33,7 @@ from ingest.reading import ReadJob, read_run
 CAMERA = "NectarCAMQM"
 SAMPLES = Path(__file__).parent.parent / "data"
 RUNS = (6001, 8001, 8003)
+WITHOUT_FILE = 9999
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +48,8 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
             found = read_run(ReadJob(SAMPLES / f"{CAMERA}_DQM_Run{run}.tar.gz"))
             assert found.content is not None
             writer.store_run(found.content, found.original)
+        header = replace(found.content.header, run=WITHOUT_FILE)
+        writer.store_run(replace(found.content, header=header), None)
     with open_database(opened) as database:
         yield database
 
@@ -87,14 +90,15 @@ def test_the_originals_are_in_it_byte_for_byte(originals, basket):
 
 
 def test_a_run_that_is_gone_is_said_to_be_missing(originals, shelf):
-    basket = shelf.make("ada", CAMERA, [6001, 6002], 10_000)
+    basket = shelf.make("ada", CAMERA, [6001, 6002, WITHOUT_FILE], 10_000)
     Archive(basket, originals).build()
     progress = basket.progress()
     assert progress.state is State.DONE
-    assert progress.text == "runs that are missing: 1 of 2; runs.csv says why"
+    assert progress.text == "runs that are missing: 2 of 3; runs.csv says why"
     with tarfile.open(basket.archive) as tar:
         table = list(csv.DictReader(io.TextIOWrapper(tar.extractfile("runs.csv"))))
     assert not table[0]["why it is missing"] and "6002" in table[1]["why it is missing"]
+    assert table[2]["why it is missing"].endswith("was stored without its original file")
 
 
 def test_a_basket_that_is_removed_is_built_no_further(originals, shelf, basket, monkeypatch):

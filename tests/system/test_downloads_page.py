@@ -310,3 +310,25 @@ def test_a_viewer_saves_the_numbers_of_a_plot(browser, site):
             button.click()
         assert "8001" in Path(download.value.path()).read_text()
         assert page["a.original"].count() == 0
+
+
+def test_without_accounts_everybody_takes_files_away(browser, tmp_path):
+    """One after the other, since nobody has a name; and whoever looks sees all archives."""
+    fill(tmp_path, copies=())
+    with Site(tmp_path, DQM_AUTH="none") as site:
+        page = DashboardPage(browser, f"http://{LOOPBACK}:{site.port}/?view=runs")
+        with page:
+            page[".runs-grid .body .row"].first.wait_for()
+            choose(page, 2)
+            with being_built(site, ""):
+                page[BUILD].click()
+                assert said(page) == (
+                    "An archive for somebody is being built: wait until it is done, or cancel it."
+                )
+            page[BUILD].click()
+            page[FETCH].wait_for()
+            with page.page.expect_download() as download:
+                page[FETCH].click()
+            with tarfile.open(download.value.path()) as tar:
+                assert len(tar.getnames()) == 4
+            assert page[".bar a.user"].count() == 0
