@@ -278,7 +278,8 @@ def _table(found: dict[str, Any]) -> Table:
             unknown = [value is None for value in values]
             mask = unknown if any(unknown) else None
             filled = [dtype.type(0) if value is None else value for value in values]
-            array = np.array(filled, None if dtype.kind == "U" else dtype)
+            # texts as long as the longest; texts too when there are none
+            array = np.array(filled, str if dtype.kind == "U" else dtype)
         columns.append(
             MaskedColumn(
                 array,

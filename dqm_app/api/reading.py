@@ -222,8 +222,8 @@ def quantity(snapshot: Snapshot, camera: str, number: int, name: str) -> Table:
             f"{camera} run {number} has no values of {name}: {reasons.get(name) or 'it is empty'}"
         )
     # columns of different lengths do not make a table: those of one row each do
-    lengths = {len(values) if values.ndim else 0 for values in stored.values()}
-    if len(lengths) > 1 or lengths == {0}:
+    lengths = {len(values) if values.ndim else None for values in stored.values()}
+    if len(lengths) > 1 or None in lengths:
         stored = {key: values[np.newaxis] for key, values in stored.items()}
     index: tuple[Column, ...] = ()
     if len(next(iter(stored.values()))) == N_PIXELS and "pixel" not in stored:

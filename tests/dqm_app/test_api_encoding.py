@@ -114,10 +114,36 @@ def test_no_number_stands_for_nothing_unless_it_is_told_to(form: Format) -> None
     assert found["id"].tolist() == found["events"].tolist() == every.tolist()
 
 
-@pytest.mark.parametrize("form", [*Format])
-def test_a_table_may_have_no_rows(form: Format) -> None:
-    columns = (Column("run", np.empty(0, int)), Column("word", np.empty(0, "U1")))
-    assert encode(Table("nothing", columns), form)
+NOTHING = Table(
+    "nothing",
+    (
+        Column("run", np.empty(0, np.int64)),
+        Column("events", np.empty(0, np.int32), missing=-1),
+        Column("start", np.empty(0), "s", time_scale=TimeScale.UTC),
+        Column("word", np.empty(0, "U64")),
+        Column("two", np.empty((0, 2))),
+    ),
+)
+
+
+@pytest.mark.parametrize("form", [Format.FITS, Format.VOTABLE])
+@pytest.mark.filterwarnings("error")
+def test_without_rows_texts_are_texts(form: Format) -> None:
+    found = AstropyTable.read(io.BytesIO(encode(NOTHING, form)), format=form.value)
+    assert len(found) == 0
+    assert [found[name].dtype.kind for name in ("run", "events", "start")] == ["i", "i", "f"]
+    assert found["word"].dtype.kind in "SU"
+    assert found["two"].shape == (0, 2)
+
+
+def test_a_table_may_have_no_rows() -> None:
+    found = json.loads(encode(NOTHING, Format.JSON))
+    assert found["rows"] == 0
+    assert set(map(str, found["data"].values())) == {"[]"}
+    dtypes = {column["name"]: column["dtype"] for column in found["columns"]}
+    assert (dtypes["word"], dtypes["events"]) == ("str", "int32")
+    csv_text = encode(NOTHING, Format.CSV).decode()
+    assert csv_text == "run,events,start [s UTC],word,two[0],two[1]\r\n"
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,19 @@ import numpy as np
 import pytest
 from astropy.table import Table as AstropyTable
 from astropy.units import Unit
+from plot_runs import with_quantities
 
 from dqm_app.api import reading
 from dqm_app.api.encoding import Format, encode
 from dqm_app.api.questions import HistoryQuestion, TrendQuestion
 from dqm_app.api.tables import Column, Table
 from dqm_app.statistics import statistics_of
-from dqm_db.content import Kind
+from dqm_db.content import Kind, Quantity
 from dqm_db.quantities import TimeScale
+from dqm_db.storage import open_database
 from dqm_db.units import known_units
+from dqm_db.writer import open_writer
+from ingest.reading import ReadJob, read_run
 
 CAMERA = "NectarCAMQM"
 CHARGE = "CHARGE-INTEGRATION-PED-ALL-AVERAGE-HIGH-GAIN"
@@ -116,6 +120,20 @@ def test_astropy_writes_and_reads_everything_without_a_warning(snapshot, form):
             assert found[name].description.split() == column.about.split()
             if column.values.dtype.kind in "iub":
                 assert found[name].tolist() == column.values.tolist(), (table.name, name)
+
+
+def test_a_list_of_times_may_be_empty(samples, file_settings):
+    content = read_run(ReadJob(samples / f"{CAMERA}_DQM_Run6001.tar.gz")).content
+    assert content is not None
+    name = "CAMERA-PING-PONG-CHANGES-TIMES"
+    none = Quantity(name, Kind.EVENT_TIMES, {name: np.empty(0)})
+    with open_writer(file_settings) as writer:
+        writer.store_run(with_quantities(content, none, run=6002), None)
+    with open_database(file_settings) as database, database.snapshot() as at:
+        table = reading.quantity(at, CAMERA, 6002, name)
+    (times,) = table.columns
+    assert times.values.shape == (len(table),) == (0,)
+    assert times.time_scale is TimeScale.TAI
 
 
 @pytest.mark.filterwarnings("error")

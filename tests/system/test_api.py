@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from astropy.table import vstack
 from astropy.time import Time
 from many_runs import Row, write_many
 from processes import LOOPBACK, DatabaseServer, ServerProcess, eventually, free_port
@@ -141,7 +142,14 @@ def test_a_limit_is_rows_at_most(client: Client) -> None:
     assert (len(none), none["start"].unit) == (0, "s")
     assert none.colnames == client.runs(CAMERA, limit=1).colnames
     assert len(client.runs(CAMERA, limit=10_000)) == 401
-    assert client.runs(CAMERA, verdict="bad", first=9999).colnames == none.colnames
+    quiet = client.runs(CAMERA, verdict="bad", first=9999)
+    full = client.runs(CAMERA, limit=2)
+    assert (len(quiet), quiet.colnames) == (0, none.colnames)
+    for column in full.itercols():
+        of_none = quiet[column.name].dtype
+        assert of_none == column.dtype or (of_none.kind, column.dtype.kind) == ("U", "U")
+    both = vstack([quiet, full], metadata_conflicts="silent")
+    assert both["verdict"].tolist() == full["verdict"].tolist()
     with pytest.raises(ValueError, match="None for all"):
         client.runs(CAMERA, limit=-1)
 
