@@ -33,9 +33,16 @@ export class Baskets {
   /** Other runs are chosen. */
   show() {
     const { size } = this.chosen;
+    const held = this.choice.contains(document.activeElement);
     this.choice.hidden = size === 0;
+    if (held && size === 0) this.grid().focus();
     if (size > 0) text(this.words, `${plural(size, "run")} chosen, ${bytes(this.chosen.bytes())}`);
     else this.say("");
+  }
+
+  // where keys go on when their button is gone; else it were the top of the page
+  grid() {
+    return this.root.parentElement.querySelector(".runs-grid");
   }
 
   async begin() {
@@ -57,8 +64,7 @@ export class Baskets {
       await remove(id);
       this.say("");
       this.draw(this.known.filter((one) => one.id !== id));
-      // its button is gone, and keys would go on at the top of the page
-      if (held) (this.baskets.querySelector("button") ?? this.root.parentElement.querySelector(".runs-grid")).focus();
+      if (held) (this.baskets.querySelector("button") ?? this.grid()).focus();
     } catch (error) {
       this.say(error.message);
     }

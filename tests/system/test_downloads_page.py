@@ -288,6 +288,32 @@ def test_what_is_wrong_with_a_basket_stands_beside_it(browser, site, owner):
     assert isinstance(basket, Basket) and shelf.get(basket.id) is None
 
 
+def test_keys_alone_will_do(browser, site, owner):
+    """The focus never falls back to the top of the page."""
+    with opened(browser, site, owner) as page:
+        keys = page.page.keyboard
+        focused = "document.activeElement.closest('.runs-baskets, .runs-grid')?.className"
+        choose(page, 2)
+        for _ in range(40):
+            keys.press("Tab")
+            if page[BUILD].evaluate("node => node === document.activeElement"):
+                break
+        keys.press("Enter")
+        page[FETCH].wait_for()
+        assert page.page.evaluate(focused).startswith("runs-grid")
+        for _ in range(40):
+            keys.press("Tab")
+            if page[FETCH].evaluate("node => node === document.activeElement"):
+                break
+        with page.page.expect_download() as download:
+            keys.press("Enter")
+        assert download.value.suggested_filename.startswith(f"{CAMERA}-")
+        keys.press("Tab")
+        keys.press("Enter")
+        page[LINE].wait_for(state="detached")
+        assert page.page.evaluate(focused).startswith("runs-grid")
+
+
 def test_the_original_of_the_run_in_front(browser, site, owner):
     with opened(browser, site, owner, "runs&run=8001") as page:
         page[".facts details summary"].last.click()
