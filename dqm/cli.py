@@ -52,7 +52,7 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
         "dqm_db.replication.role_commands:resync",
         "Let a replica begin anew, its old files set aside.",
     ),
-    "status": ("dqm_db.status.commands:status", "Say how the whole system is."),
+    "status": ("dqm.status:status", "Say how the whole system is."),
     "verify": (
         "dqm_db.verification.commands:verify",
         "Prove that primary and replicas hold the same.",

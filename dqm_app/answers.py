@@ -1,7 +1,8 @@
-"""Bokeh's own answers, with what browsers and proxies have to know about them."""
+"""The page and the files of it, with what browsers and proxies have to know about them."""
 
 from __future__ import annotations
 
+import mimetypes
 from http import HTTPStatus
 from typing import ClassVar
 
@@ -11,7 +12,7 @@ from bokeh.server.views.static_handler import StaticHandler
 from tornado.web import HTTPError
 
 from dqm_app.accounts.roles import Role
-from dqm_app.assets import ASSETS, caching
+from dqm_app.assets import ASSETS, assets, caching
 from dqm_app.inline_scripts import content_security_policy
 from dqm_app.login.access import Access, Guarded
 
@@ -68,3 +69,22 @@ class BokehFileHandler(Guarded, StaticHandler):
         current = asked.decode("latin-1") == self._get_cached_version(str(self.absolute_path))
         self.clear_header("Expires")
         self.set_header("Cache-Control", caching(current=current))
+
+
+class AssetHandler(Guarded):
+    """Answers with a file from memory; the same for everybody."""
+
+    access: ClassVar[Access] = Access.OPEN
+
+    def get(self, name: str) -> None:
+        """The file *name*; browsers keep it when they asked for this version."""
+        asset = assets().get(name)
+        if asset is None:
+            raise HTTPError(HTTPStatus.NOT_FOUND)
+        kind, _ = mimetypes.guess_type(name)
+        self.set_header("Content-Type", kind or "application/octet-stream")
+        this = self.get_query_argument("v", "") == asset.version
+        self.set_header("Cache-Control", caching(current=this))
+        self.write(asset.content)
+
+    head = get

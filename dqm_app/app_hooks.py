@@ -16,11 +16,13 @@ from bokeh.core.validation.warnings import EMPTY_LAYOUT
 from dqm_app.api.parts import Api
 from dqm_app.downloads.parts import Downloads
 from dqm_app.limits import limit_clients
+from dqm_app.login.watch import AccountsWatch
 from dqm_app.metrics_folder import MetricsFolder
 from dqm_app.process_parts import (
     api_of,
     downloads_of,
     gate_of,
+    give_accounts,
     give_api,
     give_downloads,
     give_gate,
@@ -34,6 +36,7 @@ from dqm_app.server_settings import ServerSettings
 from dqm_app.service import Service
 from dqm_app.system_page import SystemPage
 from dqm_db.errors import DQMError
+from dqm_db.status.limits import Limits
 from dqm_db.storage import open_database
 
 METRICS = MetricsFolder.make()
@@ -51,7 +54,9 @@ except DQMError as error:
 
 def on_server_loaded(server_context: Any) -> None:
     """Start what all sessions of this process share; runs after the fork, on the event loop."""
-    from dqm_app.metrics import Metrics, ProcessMeters  # it looks for the files of the process
+    # these look for the files of the process
+    from dqm_app.dashboard_metrics import accounts_metrics
+    from dqm_app.metrics import Metrics, ProcessMeters
 
     service = Service(
         SETTINGS.dashboard,
@@ -63,14 +68,18 @@ def on_server_loaded(server_context: Any) -> None:
     # Bokeh collects garbage whenever a session ends: not among the modules and classes again
     gc.collect()
     gc.freeze()
+    gate = SETTINGS.login.open_gate()
+    accounts = AccountsWatch(gate, Limits.of(SETTINGS.dashboard))
+    service.system.ask_also(accounts.items)
     service.start()
     give_service(server_context, service)
-    give_gate(server_context, SETTINGS.login.open_gate())
+    give_gate(server_context, gate)
+    give_accounts(server_context, accounts)
     give_api(server_context, Api(SETTINGS.dashboard.read_threads))
     downloads = Downloads(SETTINGS.downloads)
     downloads.start()
     give_downloads(server_context, downloads)
-    give_metrics(server_context, Metrics(service, METRICS))
+    give_metrics(server_context, Metrics(service, METRICS, lambda: accounts_metrics(accounts)))
     if os.getpid() != STARTED_IN:
         stop_with_parent(STARTED_IN)
 

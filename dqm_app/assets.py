@@ -6,14 +6,8 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import mimetypes
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
-
-from tornado.web import HTTPError
-
-from dqm_app.login.access import Access, Guarded
 
 FOLDER = Path(__file__).parent / "static"
 ASSETS = "assets"
@@ -57,22 +51,3 @@ def addresses(suffix: str) -> dict[str, str]:
 def caching(*, current: bool) -> str:
     """``Cache-Control`` of a file for whoever asked for its *current* version, or another one."""
     return "public, max-age=31536000, immutable" if current else "no-cache"
-
-
-class AssetHandler(Guarded):
-    """Answers with a file from memory; the same for everybody."""
-
-    access: ClassVar[Access] = Access.OPEN
-
-    def get(self, name: str) -> None:
-        """The file *name*; browsers keep it when they asked for this version."""
-        asset = assets().get(name)
-        if asset is None:
-            raise HTTPError(404)
-        kind, _ = mimetypes.guess_type(name)
-        self.set_header("Content-Type", kind or "application/octet-stream")
-        this = self.get_query_argument("v", "") == asset.version
-        self.set_header("Cache-Control", caching(current=this))
-        self.write(asset.content)
-
-    head = get

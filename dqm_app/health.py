@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from dqm_app.accounts.tokens import Scope
 from dqm_app.login.access import Access, Guarded
-from dqm_app.process_parts import metrics_of, service_of
+from dqm_app.process_parts import accounts_of, metrics_of, service_of
 from dqm_app.readiness import readiness
 
 HEALTH = r"/health"
@@ -45,7 +45,8 @@ class ReadyCheck(Monitored):
 
     def get(self) -> None:
         """Answer from what is known already."""
-        answer = readiness(service_of(self.server_context))
+        accounts = accounts_of(self.server_context).state
+        answer = readiness(service_of(self.server_context), accounts=accounts)
         if not answer["ready"]:
             self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)
         self.write(answer)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
@@ -126,11 +126,19 @@ class Metrics:
         Of this process.
     folder : MetricsFolder
         Of all processes.
+    more : callable
+        What else this process knows.
     """
 
-    def __init__(self, service: Service, folder: MetricsFolder) -> None:
+    def __init__(
+        self,
+        service: Service,
+        folder: MetricsFolder,
+        more: Callable[[], Iterable[Metric]] = tuple,
+    ) -> None:
         self._service = service
         self._folder = folder
+        self._more = more
         self._counted = CollectorRegistry()
         MultiProcessCollector(self._counted, str(folder.path))
 
@@ -140,7 +148,7 @@ class Metrics:
         Files are read in a thread; what this process knows is looked at on the event loop.
         """
         encode, media = choose_encoder(accept)
-        known = Known(list(known_metrics(self._service, time.time())))
+        known = Known([*known_metrics(self._service, time.time()), *self._more()])
         counted = await self._service.compute(self._read)
         registry = CollectorRegistry()
         registry.register(Known([*known.collect(), *counted]))
@@ -175,14 +183,14 @@ def known_metrics(service: Service, now: float) -> Iterator[Metric]:
 
 def _of_database(service: Service, now: float) -> Iterator[Metric]:
     readable = service.health.state in (State.OK, State.EMPTY)
-    yield _one("dqm_database_readable", "1 if the database can be read.", readable)
+    yield one_value("dqm_database_readable", "1 if the database can be read.", readable)
     seen = service.last_transaction
-    yield _one(
+    yield one_value(
         "dqm_database_last_transaction_timestamp_seconds",
         "When the last transaction was made that the dashboard has seen.",
         None if seen is None else transaction_time(seen),
     )
-    yield _one(
+    yield one_value(
         "dqm_database_lag_seconds",
         "How long the primary has had something that the dashboard does not see.",
         lag_seconds(service, now),
@@ -193,17 +201,17 @@ def _of_database(service: Service, now: float) -> Iterator[Metric]:
     yield runs
     pulls = service.pulls
     pull = pulls.pull
-    yield _one(
+    yield one_value(
         "dqm_pull_finished_timestamp_seconds",
         "When the last pull ended.",
         None if pull is None else pull.finished,
     )
-    yield _one(
+    yield one_value(
         "dqm_pull_exit_code",
         "With which the last pull ended; 0 is good.",
         None if pull is None else pull.exit_code,
     )
-    yield _one(
+    yield one_value(
         "dqm_quarantined_files",
         "Files that could not be stored and wait for a person.",
         pulls.quarantined if readable else None,
@@ -301,12 +309,13 @@ def _of_system(status: SystemStatus) -> Iterator[Metric]:
     for level in Level:
         items.add_metric([str(level)], sum(item.level is level for item in status.items))
     yield items
-    yield _one(
+    yield one_value(
         "dqm_status_timestamp_seconds", "When servers were asked for the last time.", status.at
     )
 
 
-def _one(name: str, text: str, value: float | None) -> Metric:
+def one_value(name: str, text: str, value: float | None) -> Metric:
+    """A gauge without labels; no value when it is not known."""
     found = GaugeMetricFamily(name, text)
     if value is not None:
         found.add_metric([], float(value))

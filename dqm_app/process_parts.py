@@ -8,12 +8,14 @@ if TYPE_CHECKING:
     from dqm_app.api.parts import Api
     from dqm_app.downloads.parts import Downloads
     from dqm_app.login.gate import Gate
+    from dqm_app.login.watch import AccountsWatch
     from dqm_app.metrics import Metrics
     from dqm_app.service import Service
 
 _SERVICE = "dqm_service"
 _METRICS = "dqm_metrics"
 _GATE = "dqm_gate"
+_ACCOUNTS = "dqm_accounts"
 _DOWNLOADS = "dqm_downloads"
 _API = "dqm_api"
 
@@ -46,6 +48,16 @@ def give_gate(server_context: Any, gate: Gate) -> None:
 def gate_of(server_context: Any) -> Gate:
     """Finds out who calls this process's server."""
     return getattr(server_context, _GATE)
+
+
+def give_accounts(server_context: Any, accounts: AccountsWatch) -> None:
+    """Make *accounts* what this process's server knows of the accounts."""
+    setattr(server_context, _ACCOUNTS, accounts)
+
+
+def accounts_of(server_context: Any) -> AccountsWatch:
+    """What this process's server knows of the accounts."""
+    return getattr(server_context, _ACCOUNTS)
 
 
 def give_downloads(server_context: Any, downloads: Downloads) -> None:

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from dqm_app.database_health import State
+from dqm_app.login.watch import AccountsState
 from dqm_app.service import Service
 from dqm_db.server_answers import transaction_time
 from dqm_db.status.collecting import primary_of
@@ -41,14 +42,23 @@ def lag_seconds(service: Service, now: float) -> float | None:
     return None if made is None else max(0.0, now - made)
 
 
-def readiness(service: Service, now: float | None = None) -> dict[str, Any]:
+def readiness(
+    service: Service,
+    now: float | None = None,
+    accounts: AccountsState = AccountsState.NONE,
+) -> dict[str, Any]:
     """The answer of ``/ready``.
+
+    Accounts that cannot be reached are a reason to look, and none to send visitors elsewhere: all
+    dashboards of a site share them, so that a proxy would take away every one, and nobody would be
+    left to say why.
 
     Returns
     -------
     dict
-        ``ready``; ``reasons`` why not, sentences; ``database``, the state of `Health`;
-        ``lag_seconds`` and its limit ``lag_alert_seconds``.
+        ``ready``; ``reasons`` why not, and what else visitors will miss, sentences; ``database``,
+        the state of `Health`; ``accounts``, that of `AccountsState`; ``lag_seconds`` and its limit
+        ``lag_alert_seconds``.
     """
     now = time.time() if now is None else now
     health = service.health
@@ -62,11 +72,15 @@ def readiness(service: Service, now: float | None = None) -> dict[str, Any]:
             f"The database is {lag:.0f} s behind the primary, more than the {limit:g} s of "
             "DQM_LAG_ALERT."
         )
+    is_ready = not reasons
+    if accounts is AccountsState.DOWN:
+        reasons.append("The accounts cannot be reached: nobody can log in, or open a page.")
     return {
-        "ready": not reasons,
+        "ready": is_ready,
         "reasons": reasons,
         "database": str(health.state),
         "database_since": health.since,
+        "accounts": str(accounts),
         "lag_seconds": lag,
         "lag_alert_seconds": limit,
     }

@@ -13,9 +13,9 @@ from bokeh.server.views.multi_root_static_handler import MultiRootStaticHandler
 from bokeh.server.views.root_handler import RootHandler
 from tornado.web import RequestHandler
 
-from dqm_app.answers import BokehFileHandler, PageHandler
+from dqm_app.answers import AssetHandler, BokehFileHandler, PageHandler
 from dqm_app.api.handlers import routes as api_routes
-from dqm_app.assets import ASSETS, AssetHandler, assets
+from dqm_app.assets import ASSETS, assets
 from dqm_app.downloads.handlers import routes as download_routes
 from dqm_app.health import HEALTH, METRICS, READY, HealthCheck, MetricsPage, ReadyCheck
 from dqm_app.login.access import Access, Guarded

@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
 
 from dqm_app.settings import DashboardSettings
 from dqm_app.short_silence import ShortSilences
@@ -20,7 +21,7 @@ from dqm_db.replication.addresses import Address
 from dqm_db.status.collecting import Servers, ask_servers, primary_of
 from dqm_db.status.judging import judge
 from dqm_db.status.limits import Limits
-from dqm_db.status.model import DatabaseFacts, SystemStatus
+from dqm_db.status.model import DatabaseFacts, Item, SystemStatus
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +69,7 @@ class SystemWatch:
         self._servers = servers
         self._read = read
         self._started = started
+        self._more: list[Callable[[], Awaitable[Sequence[Item]]]] = []
         self._listeners: list[Callable[[], None]] = []
         self._hastened = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -84,6 +86,10 @@ class SystemWatch:
     def hasten(self) -> None:
         """Collect at once, since something has happened."""
         self._hastened.set()
+
+    def ask_also(self, ask: Callable[[], Awaitable[Sequence[Item]]]) -> None:
+        """Let *ask* judge something else with each collection."""
+        self._more.append(ask)
 
     def listen(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call *listener* on the event loop after each collection.
@@ -104,12 +110,14 @@ class SystemWatch:
     async def collect(self) -> SystemStatus:
         """Collect now."""
         asked = time.monotonic()
-        servers, (facts, error) = await asyncio.gather(
-            ask_servers(self._servers), self._database_facts()
+        servers, (facts, error), more = await asyncio.gather(
+            ask_servers(self._servers),
+            self._database_facts(),
+            asyncio.gather(*(ask() for ask in self._more)),
         )
         now, own = time.time(), self._servers.certificate
         self.status = self._silences.forgive(
-            judge(servers, facts, error, self._limits, now, own),
+            judge(servers, facts, error, self._limits, now, own, chain.from_iterable(more)),
             "" if self.primary is None else str(self.primary),
             is_readable=not isinstance(error, DatabaseUnavailable),
             asked=asked,

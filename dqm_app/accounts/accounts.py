@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from dqm_app.accounts import audit, passwords, sessions, throttle, tokens, users
 from dqm_app.accounts.audit import Entry, Event
+from dqm_app.accounts.facts import AccountsFacts
 from dqm_app.accounts.opening import open_accounts, translated
 from dqm_app.accounts.sessions import BrowserSession, Lifetime
 from dqm_app.accounts.settings import AccountSettings
@@ -119,6 +120,11 @@ class Accounts:
         """Whether anybody has an account yet."""
         with self._reading() as session:
             return users.exist(session)
+
+    def facts(self) -> AccountsFacts:
+        """How they are."""
+        with self._reading() as session:
+            return AccountsFacts.read(session)
 
     def owner(self, secret: str) -> tuple[User, float] | None:
         """Who has logged in with *secret*, and until when (Unix seconds); None: nobody any more."""

@@ -13,7 +13,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from dqm_app.accounts.errors import AccountsUnavailable, NewerAccounts
@@ -23,6 +23,8 @@ from dqm_db.errors import ConfigurationError
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_SECONDS = 10.0
 """How long a command waits for another one that writes to the same SQLite file."""
+SILENT_SECONDS = 5
+"""How long a PostgreSQL server may say nothing before it counts as gone."""
 _LOCK_NUMBER = 0x4E44514D  # of PostgreSQL's advisory locks; any number that nobody else takes
 
 
@@ -38,9 +40,9 @@ def open_accounts(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-        # in SQLite's driver the wait for a lock is a limit of its own
-        wait = {"timeout": BUSY_SECONDS} if parsed.get_backend_name() == "sqlite" else {}
-        engine = create_engine(parsed, connect_args=wait, pool_pre_ping=True, hide_parameters=True)
+        engine = create_engine(
+            parsed, connect_args=_limits(parsed), pool_pre_ping=True, hide_parameters=True
+        )
     except (ArgumentError, NoSuchModuleError, ImportError) as error:
         raise ConfigurationError(
             f"DQM_ACCOUNTS_URL cannot be used ({_one_line(error)}): write it as SQLAlchemy does, "
@@ -51,6 +53,17 @@ def open_accounts(url: str) -> Engine:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _limits(url: URL) -> dict[str, Any]:
+    """How long the driver waits, unless *url* says so itself."""
+    if url.get_backend_name() == "sqlite":
+        return {"timeout": BUSY_SECONDS}  # its wait for a lock is a limit of its own
+    if url.drivername != "postgresql+psycopg":
+        return {}
+    # a host that is gone without a word would be waited for until TCP gives up, for minutes
+    limits = {"connect_timeout": SILENT_SECONDS, "tcp_user_timeout": SILENT_SECONDS * 1000}
+    return {name: value for name, value in limits.items() if name not in url.query}
 
 
 def upgrade(engine: Engine) -> None:

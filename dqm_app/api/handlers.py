@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlencode
 from pydantic import BaseModel, ValidationError
 from tornado.web import RequestHandler
 
+from dqm_app.accounts.errors import AccountsUnavailable
 from dqm_app.accounts.tokens import Scope
 from dqm_app.api import reading
 from dqm_app.api.accepting import accepts_gzip
@@ -30,6 +31,7 @@ from dqm_app.api.resources import BASE, RESOURCES
 from dqm_app.api.tables import Table
 from dqm_app.catalogues import CameraRuns
 from dqm_app.login.access import Access, Guarded
+from dqm_app.login.rendering import UNREACHABLE
 from dqm_app.process_parts import api_of, service_of
 from dqm_app.service import Service
 from dqm_db.content import LARGEST_RUN
@@ -168,6 +170,9 @@ class ApiHandler(Guarded):
             status_code, detail = HTTPStatus.NOT_FOUND, str(error)
         elif isinstance(error, DatabaseUnavailable):
             status_code, detail = HTTPStatus.SERVICE_UNAVAILABLE, str(error)
+        elif isinstance(error, AccountsUnavailable):
+            self.set_unreachable()
+            detail = UNREACHABLE
         elif status_code == HTTPStatus.UNAUTHORIZED:
             detail = "log in, or show a token: Authorization: Bearer dqm_…"
         elif status_code == HTTPStatus.FORBIDDEN:

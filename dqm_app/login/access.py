@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -16,6 +17,7 @@ from dqm_app.accounts.errors import AccountsUnavailable
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.tokens import Scope, Token
 from dqm_app.accounts.users import User
+from dqm_app.login.rendering import RETRY_SECONDS, UNREACHABLE, finish_with_error
 from dqm_app.process_parts import gate_of
 
 if TYPE_CHECKING:
@@ -125,13 +127,17 @@ class Guarded(RequestHandler):
         return client_of(self)
 
     async def prepare(self) -> None:
-        """Find out who calls; raises `HTTPError` 401, 403 or 503, or leads to the login."""
-        try:
-            if self.access is not Access.OPEN or self.greets:
-                self.visitor = self.current_user = await self.gate.visitor(self)
-        except AccountsUnavailable as error:
-            self.gate.report(error)
-            raise HTTPError(HTTPStatus.SERVICE_UNAVAILABLE) from error
+        """Find out who calls, or lead to the login.
+
+        Raises
+        ------
+        HTTPError
+            401, 403.
+        AccountsUnavailable
+            Nobody can be let in; answered with 503, as anywhere else.
+        """
+        if self.access is not Access.OPEN or self.greets:
+            self.visitor = self.current_user = await self.gate.visitor(self)
         if self.visitor is None and self.access is not Access.OPEN:
             if self.is_page and self.request.method in SAFE_METHODS:
                 query = urlencode({"next": self.request.uri or ""})
@@ -172,15 +178,43 @@ class Guarded(RequestHandler):
             named |= {"samesite": "Lax", "secure": self.request.protocol == "https"}
         super().set_cookie(name, value, *arguments, **named)
 
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Answer with an error; accounts that cannot be reached are none of the dashboard's own."""
+        if isinstance(_error_in(kwargs), AccountsUnavailable):
+            status_code = HTTPStatus.SERVICE_UNAVAILABLE
+        super().send_error(status_code, **kwargs)
+
     def write_error(self, status_code: int, **kwargs: Any) -> None:
-        """Say how to be let in to who was not."""
+        """Say what went wrong, and how to be let in to who was not."""
         self.challenge(status_code)
-        super().write_error(status_code, **kwargs)
+        sentence = ""
+        if isinstance(_error_in(kwargs), AccountsUnavailable):
+            self.set_unreachable()
+            sentence = UNREACHABLE
+        finish_with_error(self, status_code, sentence)
+
+    def set_unreachable(self) -> None:
+        """Answer that accounts cannot be reached, and when to ask again."""
+        self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)
+        self.set_header("Retry-After", str(RETRY_SECONDS))
+
+    def log_exception(self, *information: Any) -> None:
+        """Log accounts that cannot be reached in one line."""
+        error = information[1]
+        if isinstance(error, AccountsUnavailable):
+            self.gate.report(error)
+        else:
+            super().log_exception(*information)
 
     def challenge(self, status_code: int) -> None:
         """Set the header that an answer 401 must have (RFC 9110, 15.5.2)."""
         if status_code == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", 'Bearer realm="NectarCAM DQM"')
+
+
+def _error_in(kwargs: Mapping[str, Any]) -> BaseException | None:
+    """What Tornado caught."""
+    return kwargs.get("exc_info", (None, None, None))[1]
 
 
 def client_of(handler: RequestHandler) -> Client:

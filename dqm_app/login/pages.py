@@ -2,66 +2,28 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, ClassVar
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from tornado.web import HTTPError
 
 from dqm_app.accounts.accounts import Client, Refused
 from dqm_app.accounts.errors import AccountsUnavailable
-from dqm_app.assets import ASSETS, addresses
-from dqm_app.inline_scripts import first_paint, form_page_policy
-from dqm_app.login.access import Access, Guarded
-from dqm_app.login.browsers import browser_in_words
+from dqm_app.login.access import SAFE_METHODS, Access, Guarded
 from dqm_app.login.next import is_within
-from dqm_app.theme import themes
+from dqm_app.login.rendering import UNREACHABLE, finish_with
 
 LONGEST_FIELD = 1000
 """Characters of what is typed; nobody's name or password has more."""
 
 
-@functools.cache
-def templates() -> Environment:
-    """The pages with forms; what is put into them is text and never HTML."""
-    environment = Environment(
-        loader=PackageLoader("dqm_app", "templates"), autoescape=True, undefined=StrictUndefined
-    )
-    environment.filters["utc"] = in_utc
-    environment.filters["browser"] = browser_in_words
-    return environment
-
-
 class FormPage(Guarded):
     """A page of its own, without Bokeh, that works without scripts."""
 
-    def prepare_page(self) -> None:
-        """Set the headers of an answer that is for this browser alone."""
-        self.set_header("Content-Type", "text/html; charset=utf-8")
-        self.set_header("Content-Security-Policy", form_page_policy())
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Referrer-Policy", "same-origin")
-        self.set_header("Cache-Control", "no-store")
-
     def show(self, template: str, **values: Any) -> None:
         """Answer with a page."""
-        self.prepare_page()
-        prefix = self.application.prefix
-        page = templates().get_template(template)
-        self.finish(
-            page.render(
-                root=prefix,
-                assets=f"{prefix}/{ASSETS}",
-                styles=addresses("css"),
-                first_paint=first_paint(),
-                themes={name: theme.css_variables() for name, theme in themes().items()},
-                xsrf=self.xsrf_token.decode("ascii"),
-                **values,
-            )
-        )
+        finish_with(self, template, xsrf=self.xsrf_token.decode("ascii"), **values)
 
     def field(self, name: str) -> str:
         """What was typed into a field of the form; raises `HTTPError` 400 when it is too long."""
@@ -88,10 +50,17 @@ class LoginPage(FormPage):
 
     access: ClassVar[Access] = Access.OPEN
     greets: ClassVar[bool] = True
+    _unreachable: bool = False
 
     async def prepare(self) -> None:
         """There is no such page where nobody needs to log in."""
-        await super().prepare()
+        try:
+            await super().prepare()
+        except AccountsUnavailable as error:
+            self.gate.report(error)
+            self._unreachable = True
+            if self.request.method not in SAFE_METHODS:
+                self.check_xsrf_cookie()
         if self.gate.accounts is None:
             raise HTTPError(HTTPStatus.NOT_FOUND)
 
@@ -99,6 +68,10 @@ class LoginPage(FormPage):
         """Show the form; who has logged in already is led on."""
         if self.visitor is not None:
             self.redirect(self._next())
+            return
+        if self._unreachable:
+            self.set_unreachable()
+            await self._show(fault=UNREACHABLE)
             return
         await self._show()
 
@@ -116,8 +89,8 @@ class LoginPage(FormPage):
             )
         except AccountsUnavailable as error:
             gate.report(error)
-            self.set_status(HTTPStatus.SERVICE_UNAVAILABLE)
-            await self._show(name, "The accounts cannot be reached just now. Please try again.")
+            self.set_unreachable()
+            await self._show(name, UNREACHABLE)
             return
         if isinstance(answer, Refused):
             if answer.wait > 0:
@@ -185,8 +158,3 @@ def in_words(seconds: float) -> str:
         whole = math.ceil(seconds)
         return f"{whole} second{'s' if whole != 1 else ''}"
     return f"{math.ceil(seconds / 60)} minutes"
-
-
-def in_utc(seconds: float) -> str:
-    """A time as people read it."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from dqm_db.errors import DatabaseUnavailable, DQMError
 from dqm_db.ingestion import Pull
@@ -37,6 +37,7 @@ def judge(
     limits: Limits,
     now: float,
     own: OwnCertificate | None = None,
+    more: Iterable[Item] = (),
 ) -> SystemStatus:
     """The status of the system.
 
@@ -52,8 +53,10 @@ def judge(
         When all that was found, unix seconds.
     own
         With what this host asks; None: without TLS.
+    more
+        What others have judged.
     """
-    items = [*judge_servers(servers, limits, now)]
+    items = [*judge_servers(servers, limits, now), *more]
     if own is not None:
         items += judge_own_certificate(own, limits, now)
     if facts is None:

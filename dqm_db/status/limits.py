@@ -55,6 +55,8 @@ class Limits:
         Part of the file system that files set aside take.
     certificate_warning, certificate_critical : float
         Seconds until it ends.
+    token_warning : float
+        Seconds until the token of a monitor ends.
     clock_warning : float
         Seconds between two clocks.
     operations : mapping of OperationName to OperationLimits
@@ -69,6 +71,7 @@ class Limits:
     aside_warning: float
     certificate_warning: float
     certificate_critical: float
+    token_warning: float
     clock_warning: float
     operations: Mapping[OperationName, OperationLimits]
 
@@ -86,6 +89,7 @@ class Limits:
             aside_warning=data["aside"]["warning"],
             certificate_warning=data["certificate"]["warning"] * DAY,
             certificate_critical=data["certificate"]["critical"] * DAY,
+            token_warning=data["token"]["warning"] * DAY,
             clock_warning=data["clock"]["warning"],
             operations={
                 name: OperationLimits(

@@ -10,6 +10,7 @@ from ZODB.TimeStamp import TimeStamp
 
 from dqm_app.database_health import Health, State
 from dqm_app.freshness import Level, ReplicaState
+from dqm_app.login.watch import AccountsState
 from dqm_app.readiness import lag_seconds, readiness
 from dqm_app.settings import DashboardSettings
 from dqm_db.server_answers import ServerAnswer
@@ -90,3 +91,13 @@ def test_without_a_named_primary_the_one_that_was_found_counts(seen, primary, la
     found = service(settings=ASKS_NOT, seen=seen, primary=primary)
     assert lag_seconds(found, NOW) == (None if lag is None else pytest.approx(lag, abs=1e-6))
     assert readiness(found, NOW)["ready"] is (lag != 60.0)
+
+
+def test_accounts_that_are_down_take_no_dashboard_away():
+    """All dashboards share them: a proxy would have nobody left who says why."""
+    answer = readiness(service(), NOW, AccountsState.DOWN)
+    assert answer["ready"] and answer["accounts"] == "down"
+    assert len(answer["reasons"]) == 1 and "accounts" in answer["reasons"][0]
+    answer = readiness(service(State.DOWN), NOW, AccountsState.DOWN)
+    assert not answer["ready"] and len(answer["reasons"]) == 2
+    assert readiness(service(), NOW, AccountsState.OK)["reasons"] == []

@@ -20,7 +20,7 @@ from dqm_db.ingestion import Pull
 from dqm_db.operations import Operation, OperationName
 from dqm_db.server_answers import FedReplica, ServerAnswer
 from dqm_db.settings import DatabaseSettings
-from dqm_db.status.commands import EXIT_CODES, status
+from dqm_db.status.commands import EXIT_CODES, status_command
 from dqm_db.status.document import document
 from dqm_db.status.model import DatabaseFacts, Item, Level, ServerStatus, SystemStatus
 from dqm_db.status.table import table
@@ -184,7 +184,7 @@ def test_every_level_has_an_exit_code():
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str, **variables: str) -> Result:
     for name, value in {"DQM_SERVERS": "", **variables}.items():
         monkeypatch.setenv(name, value)
-    return CliRunner().invoke(status, arguments)
+    return CliRunner().invoke(status_command(), arguments)
 
 
 def operations(age: float = 60.0) -> list[Operation]:

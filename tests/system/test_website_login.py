@@ -152,6 +152,9 @@ def test_accounts_that_are_down_take_no_dashboard_away(tmp_path: Path) -> None:
             bearer = {"Authorization": f"Bearer {token}"}
             assert guarded.web.ask("/api/v1/cameras", **bearer).status == 503
             assert guarded.web.ask("/downloads", **bearer).status == 503
+            for path in ("/dqm_app", "/account"):
+                answer = guarded.web.ask(path, Accept="text/html", **bearer)
+                assert answer.status == 503 and b"cannot be reached" in answer.body
         for source in (LOOPBACK, ELSEWHERE):
             assert guarded.ask("/alive", source=source).status == 200
             assert guarded.ask("/login", source=source).status == 200

@@ -1,0 +1,48 @@
+"""What ``dqm status`` says of the dashboard of this host besides; nothing where there is none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from dqm_app.accounts.settings import AccountSettings
+from dqm_db.settings import load
+from dqm_db.status.limits import Limits
+from dqm_db.status.model import Item
+
+
+def dashboard_items(limits: Limits) -> list[Item]:
+    """How the accounts are.
+
+    Whoever may not read their file cannot say anything of them: that is for their owner and root.
+
+    Raises
+    ------
+    ConfigurationError
+        A setting of the dashboard has no usable value.
+    """
+    return _of_accounts(limits)
+
+
+def _of_accounts(limits: Limits) -> list[Item]:
+    settings = load(AccountSettings)
+    if settings.auth == "none" or not _is_there(settings):
+        return []
+    # it takes a moment, which commands on other hosts need not wait
+    from dqm_app.accounts.accounts import Accounts
+    from dqm_app.accounts.errors import AccountsUnavailable
+    from dqm_app.accounts.facts import judge_accounts
+
+    accounts = Accounts.open(settings)
+    try:
+        return judge_accounts(accounts.facts(), limits)
+    except AccountsUnavailable as error:
+        return judge_accounts(error, limits)
+    finally:
+        accounts.close()
+
+
+def _is_there(settings: AccountSettings) -> bool:
+    if settings.accounts_url and not settings.accounts_url.startswith("sqlite:"):
+        return True
+    return os.access(Path(settings.url.removeprefix("sqlite:///")), os.R_OK)

@@ -1,0 +1,93 @@
+"""Pages of their own, without Bokeh, that work without scripts: forms, and what went wrong."""
+
+from __future__ import annotations
+
+import functools
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from tornado.web import RequestHandler
+
+from dqm_app.assets import ASSETS, addresses
+from dqm_app.inline_scripts import first_paint, form_page_policy
+from dqm_app.login.browsers import browser_in_words
+from dqm_app.theme import themes
+
+if TYPE_CHECKING:
+    from bokeh.server.tornado import BokehTornado
+
+RETRY_SECONDS = 10
+"""After which it is worth to ask again for what could not be reached."""
+UNREACHABLE = (
+    "The accounts cannot be reached just now, so nobody can be let in. Please try again in a "
+    "moment; pages that are open go on. Should it last, tell the admin, to whom the log of the "
+    "dashboard says why."
+)
+SENTENCES = {
+    HTTPStatus.UNAUTHORIZED: "Log in first.",
+    HTTPStatus.FORBIDDEN: "Your account may not do this, or the page before was open for too long: "
+    "go back, load it anew, and try again.",
+    HTTPStatus.NOT_FOUND: "There is nothing at this address, or not any more.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "Something is wrong here; the log of the dashboard says "
+    "what. Please tell the admin.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The dashboard has too much to do just now. Please try again "
+    "in a moment.",
+}
+"""What is said of an error where nobody said more."""
+
+
+@functools.cache
+def templates() -> Environment:
+    """What is put into the pages is text and never HTML."""
+    environment = Environment(
+        loader=PackageLoader("dqm_app", "templates"), autoescape=True, undefined=StrictUndefined
+    )
+    environment.filters["utc"] = in_utc
+    environment.filters["browser"] = browser_in_words
+    return environment
+
+
+def finish_with(handler: RequestHandler, template: str, **values: Any) -> None:
+    """Answer with a page that is for this browser alone."""
+    handler.set_header("Content-Type", "text/html; charset=utf-8")
+    handler.set_header("Content-Security-Policy", form_page_policy())
+    handler.set_header("X-Content-Type-Options", "nosniff")
+    handler.set_header("Referrer-Policy", "same-origin")
+    handler.set_header("Cache-Control", "no-store")
+    application: BokehTornado = handler.application  # type: ignore[assignment]
+    prefix = application.prefix
+    handler.finish(
+        templates()
+        .get_template(template)
+        .render(
+            root=prefix,
+            assets=f"{prefix}/{ASSETS}",
+            styles=addresses("css"),
+            first_paint=first_paint(),
+            themes={name: theme.css_variables() for name, theme in themes().items()},
+            **values,
+        )
+    )
+
+
+def finish_with_error(handler: RequestHandler, status_code: int, sentence: str = "") -> None:
+    """Say what went wrong: with a page to a browser, in a line of text to a program."""
+    try:
+        phrase = HTTPStatus(status_code).phrase
+    except ValueError:
+        phrase = "Error"
+    said = sentence or SENTENCES.get(status_code, "")  # type: ignore[call-overload]
+    if "text/html" in handler.request.headers.get("Accept", ""):
+        again = handler.request.method == "GET"
+        values = {"status": status_code, "phrase": phrase, "sentence": said, "again": again}
+        finish_with(handler, "error.html", **values)
+        return
+    handler.set_header("Content-Type", "text/plain; charset=utf-8")
+    handler.finish(f"{status_code} {phrase}{': ' if said else ''}{said}\n")
+
+
+def in_utc(seconds: float) -> str:
+    """A time as people read it."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
