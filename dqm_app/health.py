@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import time
 from http import HTTPStatus
@@ -59,6 +60,19 @@ class MetricsPage(Monitored):
 
     access: ClassVar[Access] = Access.ADMIN
     scope: ClassVar[Scope | None] = Scope.METRICS
+
+    async def prepare(self) -> None:
+        """Let the monitor of DQM_METRICS_TOKEN in, and whom the accounts know."""
+        if not self._is_monitor():
+            await super().prepare()
+
+    def _is_monitor(self) -> bool:
+        secret = service_of(self.server_context).settings.metrics_token
+        if secret is None:
+            return False
+        scheme, _, shown = self.request.headers.get("Authorization", "").partition(" ")
+        right = secret.get_secret_value().encode()
+        return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), right)
 
     async def get(self) -> None:
         """In the format that is asked for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator
 
 from dqm_db.settings import CommaSeparated, DatabaseSettings, WatchSettings, load
 
@@ -45,7 +45,14 @@ class DashboardSettings(WatchSettings):
         None, description="File with the runs that were taken; what is not stored of them is shown."
     )
 
-    @field_validator("run_list", mode="before")
+    metrics_token: SecretStr | None = Field(
+        None,
+        min_length=20,
+        description="Secret of 20 characters or more with which a monitor may read /metrics, and "
+        "nothing else, whatever becomes of the accounts; best a file in the folder of secrets.",
+    )
+
+    @field_validator("run_list", "metrics_token", mode="before")
     @classmethod
     def _none_if_empty(cls, value: object) -> object:
         return None if value == "" else value

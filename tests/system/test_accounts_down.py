@@ -15,6 +15,7 @@ from dqm_app.accounts.tokens import Scope
 
 pytestmark = pytest.mark.system
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+MONITOR = "the secret of the monitor"
 SAID = "accounts cannot be reached"
 
 
@@ -23,7 +24,7 @@ def down(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Visitor, st
     """Somebody who had logged in before, and the token of a program."""
     with ExitStack() as stack:
         database = stack.enter_context(postgres_server())
-        settings = {"DQM_ACCOUNTS_URL": database.database()}
+        settings = {"DQM_ACCOUNTS_URL": database.database(), "DQM_METRICS_TOKEN": MONITOR}
         folder = tmp_path_factory.mktemp("down")
         server = stack.enter_context(LoginServer(folder, processes=1, settings=settings))
         visitor = logged_in(server, "admin", headers=dict(BROWSER))
@@ -82,6 +83,19 @@ def test_ready_gives_the_reason_and_keeps_the_dashboard(down):
     assert answer()["database"] != "ok"
     assert any(SAID in reason for reason in answer()["reasons"])
     assert Visitor(visitor.server).ask("/health").status == 200
+
+
+def test_the_monitor_goes_on(down):
+    visitor, _ = down
+    monitor = Visitor(visitor.server, {"Authorization": f"Bearer {MONITOR}"})
+
+    def told() -> str:
+        answer = monitor.ask("/metrics")
+        assert answer.status == 200
+        return answer.text
+
+    eventually(lambda: "dqm_accounts_reachable 0.0" in told(), "it is told what is wrong")
+    assert "dqm_dashboard_processes 1.0" in told()
 
 
 def test_the_log_has_one_line_each(down):
