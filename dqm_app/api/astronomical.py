@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from astropy.io.votable import from_table
@@ -13,21 +14,31 @@ from astropy.table import MaskedColumn
 from astropy.table import Table as AstropyTable
 from astropy.units import Unit, UnitBase
 from astropy.utils.xml.check import fix_id
+from numpy.typing import NDArray
 
 from dqm_app.api.tables import Column, Table
 
 UNIX_EPOCH = 2440587.5
 """As a Julian date, of either time scale."""
+_SPELT = {"%": "percent"}
+"""Units that are no letters, which cannot be quoted."""
+_WIDER = {
+    np.dtype(narrow): np.dtype(wide) for narrow, wide in (("i1", "i2"), ("u2", "i4"), ("u4", "i8"))
+}
 
 
 def fits(table: Table) -> bytes:
     """*table* as the first extension; texts in ASCII, as FITS has it."""
     columns = []
-    for column in table.columns:
-        made = _astropy(column, column.name, column.unit or None)
+    for number, column in enumerate(table.columns, 1):
+        plain = _ascii(column.name, "_")
+        name = plain if plain == column.name else f"{plain}_{number}"  # else two may be the same
+        if column.values.dtype == np.int8:  # which astropy would write as truth values
+            column = replace(column, values=column.values.astype(np.int16))
+        made = _astropy(column, name, column.unit or None)
         if made.dtype.kind == "U":
             made = AstropyColumn(
-                np.char.encode(made, "ascii", "replace"), made.name, description=made.description
+                np.char.encode(_each(made, _ascii), "ascii"), name, description=made.description
             )
         columns.append(made)
     found = AstropyTable(columns)
@@ -49,11 +60,11 @@ def votable(table: Table) -> bytes:
     ids = free[len(systems) :]
     made = AstropyTable(
         [
-            _astropy(column, name, _vounit(column.unit))
+            _astropy(_for_xml(column), name, _vounit(column.unit))
             for column, name in zip(table.columns, ids, strict=True)
         ]
     )
-    made.meta["description"] = "; ".join(_facts(table))
+    made.meta["description"] = _printable("; ".join(_facts(table)))
     document = from_table(made)
     (resource,) = document.resources
     for scale, name in systems.items():
@@ -67,7 +78,7 @@ def votable(table: Table) -> bytes:
             )
         )
     for field, column in zip(resource.tables[0].fields, table.columns, strict=True):
-        field.name = column.name
+        field.name = _printable(column.name)
         if column.time_scale is not None:
             field.ref = systems[column.time_scale]
     written = io.BytesIO()
@@ -98,7 +109,7 @@ def _vounit(unit: str) -> UnitBase | None:
     try:
         found.to_string("vounit")
     except ValueError:
-        return Unit(f"'{unit}'", format="vounit")
+        return Unit(f"'{_SPELT.get(unit, unit)}'", format="vounit")
     return found
 
 
@@ -123,5 +134,28 @@ def _facts(table: Table) -> list[str]:
     ]
 
 
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "replace").decode()
+def _for_xml(column: Column) -> Column:
+    """With values of types that VOTable has, and no control characters, which XML has not."""
+    values = column.values
+    if values.dtype.kind == "U":
+        values = _each(values, _printable)
+    elif values.dtype in _WIDER:
+        values = values.astype(_WIDER[values.dtype])
+    elif values.dtype == np.uint64:  # a text, if need be, is better than another number
+        values = values.astype(np.int64 if (values < 2**63).all() else np.str_)
+    return replace(column, values=values, description=_printable(column.description))
+
+
+def _each(texts: NDArray, change: Callable[[str], str]) -> NDArray:
+    changed = [change(text) for text in np.asarray(texts).ravel().tolist()]
+    return np.array(changed, texts.dtype).reshape(texts.shape)
+
+
+def _ascii(text: str, other: str = "?") -> str:
+    """What FITS can hold: printable ASCII, *other* for all else."""
+    return "".join(letter if " " <= letter <= "~" else other for letter in text)
+
+
+def _printable(text: str) -> str:
+    """What XML can hold: no control characters."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

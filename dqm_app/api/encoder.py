@@ -97,7 +97,7 @@ class Encoder:
         ProblemError
             400: it is too large; 503: too many others wait, or the other process was killed.
         """
-        values = sum(column.values.size for column in table.columns)
+        values = _values(table)
         if values > MOST_VALUES:
             detail = (
                 f"the answer would have {values} values, and {MOST_VALUES} is the most: ask for "
@@ -105,7 +105,7 @@ class Encoder:
             )
             raise ProblemError(HTTPStatus.BAD_REQUEST, detail)
         loop = asyncio.get_running_loop()
-        if values <= FEW_VALUES and form in (Format.JSON, Format.CSV):
+        if is_small(table, form):
             return await loop.run_in_executor(self._here, Encoded.of, table, form, compress)
         if self._large > WAITING:
             detail = "too many large tables wait: ask again in a moment, or for a smaller one"
@@ -155,6 +155,15 @@ class Encoder:
         if not isinstance(found, Encoded):
             raise RuntimeError(f"a table could not be encoded:\n{found}")
         return found
+
+
+def is_small(table: Table, form: Format) -> bool:
+    """Whether *table* is quickly written in that form, in this process."""
+    return form in (Format.JSON, Format.CSV) and _values(table) <= FEW_VALUES
+
+
+def _values(table: Table) -> int:
+    return sum(column.values.size for column in table.columns)
 
 
 class _OtherProcess:

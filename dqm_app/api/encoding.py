@@ -152,5 +152,11 @@ def _flat(column: Column) -> list[tuple[str, list[Any]]]:
 
 
 def _safe(value: Any) -> Any:
-    """A text that a spreadsheet would take for a formula stands behind an apostrophe."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    """A text that a spreadsheet would take for a formula stands behind an apostrophe.
+
+    Control characters, which some readers take for the end of a line, are replaced.
+    """
+    if not isinstance(value, str):
+        return value
+    printable = "".join(letter if letter.isprintable() else "\ufffd" for letter in value)
+    return f"'{printable}" if value.startswith(_FORMULA) else printable
