@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 # Forms are small, a basket names a thousand runs.
 HEADER_BYTES = 65_536
 BODY_BYTES = 1_000_000
-MESSAGE_BYTES = 1_000_000
+MESSAGE_BYTES = 100_000
 """Of the websocket, from a page; it sends addresses and selections."""
 BODY_SECONDS = 20.0
 IDLE_SECONDS = 20.0

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import zlib
 from typing import Any, ClassVar
 
+from bokeh.protocol.exceptions import MessageError
+from bokeh.protocol.message import Message
 from bokeh.server.views.ws import WSHandler
 from bokeh.util.token import get_token_payload
 
@@ -14,6 +17,7 @@ from dqm_app.accounts import sessions
 from dqm_app.accounts.errors import AccountsUnavailable
 from dqm_app.limits import MESSAGE_BYTES
 from dqm_app.login.access import Access, Guarded
+from dqm_app.page_messages import PULL, NotOfAPage, read_header, wanted_changes
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +25,13 @@ LOOK_SECONDS = 5.0
 """Between two looks whether the session has ended; after that a page shows nothing new."""
 LOGGED_OUT = 4401
 """Code with which the websocket is closed then (4000 to 4999 are for applications, RFC 6455)."""
+REFUSED = 1008
+"""Code for whoever says what none of our pages says (RFC 6455, 7.4.1: a violation of policy)."""
+MESSAGES_PER_SECOND = 200.0
+"""Of one page; dragging the edge of a plot brings one for each picture of the screen."""
+MESSAGES_AT_ONCE = 400.0
+PARTS = 3
+"""Of a message: header, metadata and content."""
 SESSION_KEY = "dqm-session"
 """In the token of the page: the number of the session for which it was made."""
 
@@ -30,11 +41,34 @@ def token_payload(secret: str | None) -> dict[str, Any]:
     return {SESSION_KEY: "" if secret is None else sessions.number(secret)}
 
 
+class Pace:
+    """Lets so many messages pass in a second; those beyond have to wait."""
+
+    def __init__(self) -> None:
+        self._left = MESSAGES_AT_ONCE
+        self._when = time.monotonic()
+
+    def wait(self) -> float:
+        """Count a message: in how many seconds it may be dealt with."""
+        now = time.monotonic()
+        gained = (now - self._when) * MESSAGES_PER_SECOND
+        self._left = min(MESSAGES_AT_ONCE, self._left + gained) - 1
+        self._when = now
+        return max(0.0, -self._left / MESSAGES_PER_SECOND)
+
+
 class GuardedSocket(Guarded, WSHandler):
     """Bokeh's websocket, for whoever may see the page."""
 
     access: ClassVar[Access] = Access.VIEWER
     _watch: asyncio.Task[None] | None = None
+    _has_pulled: bool = False
+    _refused: bool = False
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._pace = Pace()
+        self._parts: list[str] = []
 
     def open(self) -> None:
         """Begin; the token must be of a page that this very session was given.
@@ -61,6 +95,54 @@ class GuardedSocket(Guarded, WSHandler):
         if self._watch is not None:
             self._watch.cancel()
         super().on_close()
+
+    async def on_message(self, fragment: str | bytes) -> None:
+        """A part of a message; nothing is heard of whom we have refused."""
+        if not self._refused:
+            await super().on_message(fragment)
+
+    async def _receive(self, fragment: str | bytes) -> Message[Any] | None:
+        """The message that *fragment* completes, with what the server listens to.
+
+        Bokeh's own would read whatever its protocol knows, and log a message that is wrong.
+        """
+        try:
+            if not isinstance(fragment, str):
+                raise NotOfAPage("binary data")
+            self._parts.append(fragment)
+            if len(self._parts) < PARTS:
+                return None
+            parts, self._parts = self._parts, []
+            await asyncio.sleep(self._pace.wait())
+            return self._listened(*parts)
+        except NotOfAPage as error:
+            self._refuse(str(error))
+        except (MessageError, ValueError, TypeError, KeyError, RecursionError) as error:
+            self._refuse(f"a message that is none ({type(error).__name__})")
+        return None
+
+    def _listened(self, header: str, metadata: str, content: str) -> Message[Any] | None:
+        if self.connection is None:
+            raise NotOfAPage("a message before it was connected")
+        kind = read_header(header, metadata)
+        message: Message[Any] = self.connection.protocol.assemble(header, metadata, content)
+        if kind == PULL:
+            if self._has_pulled:
+                raise NotOfAPage("a second question for the document")
+            self._has_pulled = True
+            return message
+        changes = wanted_changes(message.content, self.connection.session.document)
+        message.content = {"events": changes}
+        return message if changes else None
+
+    def _refuse(self, what: str) -> None:
+        self._refused = True
+        name = "somebody" if self.visitor is None else self.visitor.name or "somebody"
+        log.warning(
+            "%s, %s: sent %s, as no page of ours does; its connection is closed",
+            *(self.request.remote_ip, name, what),
+        )
+        self.close(REFUSED, "not what this page says")
 
     def _is_for(self, secret: str) -> bool:
         try:

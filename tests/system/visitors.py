@@ -209,4 +209,5 @@ async def closed(socket: WebSocketClientConnection) -> int | None:
     """The code with which the server closes it, after whatever it says before."""
     while await socket.read_message() is not None:
         pass
+    socket.close()  # this end of it
     return socket.close_code
