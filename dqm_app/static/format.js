@@ -47,10 +47,11 @@ export function ago(seconds) {
   return seconds < 60 ? "just now" : `${lasting(seconds)} ago`;
 }
 
+/** Bytes with three digits, as "1.71 MB"; 999.96 MB would be 1.00e+3 of them. */
 export function bytes(value) {
   if (value == null) return UNKNOWN;
   if (value < 1e3) return `${value} B`;
-  if (value < 1e6) return `${(value / 1e3).toPrecision(3)} kB`;
-  if (value < 1e9) return `${(value / 1e6).toPrecision(3)} MB`;
-  return value < 1e12 ? `${(value / 1e9).toPrecision(3)} GB` : `${(value / 1e12).toPrecision(3)} TB`;
+  if (value < 999.5e3) return `${(value / 1e3).toPrecision(3)} kB`;
+  if (value < 999.5e6) return `${(value / 1e6).toPrecision(3)} MB`;
+  return value < 999.5e9 ? `${(value / 1e9).toPrecision(3)} GB` : `${(value / 1e12).toPrecision(3)} TB`;
 }

@@ -314,6 +314,23 @@ def test_keys_alone_will_do(browser, site, owner):
         assert page.page.evaluate(focused).startswith("runs-grid")
 
 
+def test_sizes_are_never_powers_of_ten(browser, site, owner):
+    with opened(browser, site, owner) as page:
+        said = page.page.evaluate(
+            """async (sizes) => {
+              const map = document.querySelector("script[type=importmap]").textContent;
+              const names = Object.keys(JSON.parse(map).imports);
+              const name = names.find((one) => one.endsWith("/format.js"));
+              const { bytes } = await import(name);
+              return sizes.map(bytes);
+            }""",
+            [999, 1000, 999_600, 1_708_987, 999_960_000, 1_000_000_000, 999_700_000_000],
+        )
+        assert said == [
+            "999 B", "1.00 kB", "1.00 MB", "1.71 MB", "1.00 GB", "1.00 GB", "1.00 TB",
+        ]  # fmt: skip
+
+
 def test_the_original_of_the_run_in_front(browser, site, owner):
     with opened(browser, site, owner, "runs&run=8001") as page:
         page[".facts details summary"].last.click()
