@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import json
 import os
 import random
 import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlencode
 
 from sqlalchemy.orm import Session
 from tornado.httpclient import AsyncHTTPClient, HTTPRequest
@@ -29,6 +31,8 @@ from dqm_app.accounts.tokens import Scope
 
 PER_SECOND = 20
 ROWS = 50
+COLUMNS = 50
+"""Of the large tables."""
 WARM = 20
 """Questions before those that count."""
 
@@ -41,25 +45,34 @@ def measure(plan: Plan) -> list[Result]:
     folder = plan.folder / "stack"
     with filled_stack(folder, {camera: runs}, read_sample().content) as stack:
         accounts = f"sqlite:///{plan.folder / 'accounts.sqlite'}"
-        token = _token(accounts)
+        token, other = _tokens(accounts)
         with _dashboard(stack, plan.folder, accounts) as url:
             plan.say("asking for runs")
             seconds = asyncio.run(_ask(url, token, camera, runs, plan.api_questions))
+            plan.say("asking for runs, while somebody else asks for large tables")
+            meanwhile, values = asyncio.run(
+                _ask_meanwhile(url, token, other, camera, runs, plan.api_questions)
+            )
     detail = {"runs": plan.table_runs, "questions": plan.api_questions, "seconds": seconds}
+    ratio = statistics.median(meanwhile) / statistics.median(seconds)
     return [
+        Result("api_during_tables", ratio, {"seconds": meanwhile, "values": values}),
         Result("api_runs_p95", 1000 * statistics.quantiles(seconds, n=20)[-1], detail),
         Result("api_runs_p50", 1000 * statistics.median(seconds), detail),
     ]
 
 
-def _token(accounts: str) -> str:
+def _tokens(accounts: str) -> list[str]:
+    """Of two users."""
     engine = open_accounts(accounts)
     try:
         upgrade(engine)
         with Session(engine) as session, session.begin():
-            anna = users.add(session, "anna", "correct horse battery", Role.VIEWER)
-            text, _ = tokens.create(session, anna, "benchmark", [Scope.READ], 1)
-            return text
+            two = [
+                users.add(session, name, "correct horse battery", Role.VIEWER)
+                for name in ("anna", "ben")
+            ]
+            return [tokens.create(session, one, "benchmark", [Scope.READ], 1)[0] for one in two]
     finally:
         engine.dispose()
 
@@ -109,3 +122,35 @@ async def _ask(url: str, token: str, camera: str, runs: range, count: int) -> li
     questions = itertools.count()
     asked = [ask(start + next(questions) / PER_SECOND) for _ in range(WARM + count)]
     return list(await asyncio.gather(*asked))[WARM:]
+
+
+async def _ask_meanwhile(
+    url: str, token: str, other: str, camera: str, runs: range, count: int
+) -> tuple[list[float], int]:
+    """The same while another user asks for one large VOTable after the other; values of each."""
+    client = AsyncHTTPClient(force_instance=True, max_clients=10)
+    headers = {"Authorization": f"Bearer {other}"}
+    trends = f"{url}/cameras/{camera}/trends"
+
+    async def table(address: str) -> bytes:
+        answer = await client.fetch(HTTPRequest(address, headers=headers, request_timeout=120))
+        return answer.body
+
+    names = json.loads(await table(f"{trends}/names"))["data"]
+    pairs = zip(names["quantity"], names["statistic"], strict=True)
+    columns = [("column", ".".join(pair)) for pair in itertools.islice(pairs, COLUMNS)]
+    address = f"{trends}?{urlencode(columns)}"
+    values = json.loads(await table(address))["rows"] * (len(columns) + 1)
+
+    async def tables() -> None:
+        while True:
+            await table(f"{address}&format=votable")
+
+    asking = asyncio.create_task(tables())
+    try:
+        seconds = await _ask(url, token, camera, runs, count)
+        if asking.done():  # it was refused, or failed
+            await asking
+    finally:
+        asking.cancel()
+    return seconds, values
