@@ -17,7 +17,8 @@ from dqm_db.settings import load
     is_flag=True,
     help="End when there is nothing left to do, as those do that the dashboard starts.",
 )
-def worker(until_idle: bool) -> None:
+@click.option("--lock", type=int, hidden=True)
+def worker(until_idle: bool, lock: int | None) -> None:
     """Build the baskets of runs that users of the dashboard have chosen.
 
     Needed only with DQM_DOWNLOADS_QUEUE; without it the dashboard starts a worker when one is
@@ -27,6 +28,6 @@ def worker(until_idle: bool) -> None:
     logging.getLogger("huey").setLevel(logging.WARNING)
     working = Worker(load(DownloadSettings))
     if until_idle:
-        working.run_until_idle()
+        working.run_until_idle(lock)
     else:
         working.run()

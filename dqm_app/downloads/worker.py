@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 
 from dqm_app.downloads.basket import Basket, Progress, State
@@ -82,16 +83,17 @@ class Worker:
                 cleared = -CLEAR_SECONDS  # it may come back with nothing in it
                 time.sleep(QUEUE_SECONDS)
 
-    def run_until_idle(self) -> None:
+    def run_until_idle(self, lock: int | None = None) -> None:
         """The same, for whoever started this process: ends when idle, or when the parent is gone.
 
-        Only one such worker runs at a time.
+        Only one such worker runs at a time; whoever started this one has taken the *lock* for it.
         """
         self._listen()
         with contextlib.suppress(PermissionError):  # a service may be forbidden it
             os.nice(NICENESS)
         parent = os.getppid()
-        lock = os.open(self._shelf.folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        if lock is None:
+            lock = _open_lock(self._shelf.folder)
         try:
             while not self._stopping and _take(lock):
                 self._take_up()
@@ -185,16 +187,31 @@ class WorkerOnDemand:
             No process could be started.
         """
         self._processes = [one for one in self._processes if one.poll() is None]
-        if self._settings.downloads_queue or self._is_there():
+        if self._settings.downloads_queue:
             return
-        self._started = time.monotonic()
         try:
-            self._processes.append(subprocess.Popen(self.COMMAND, stdin=subprocess.DEVNULL))
+            lock = _open_lock(self._settings.folder)
+        except OSError as error:
+            raise DownloadsUnusable(
+                f"{self._settings.folder} cannot be used ({error.strerror}): see its disk"
+            ) from error
+        try:
+            if not _take(lock):
+                return
+            self._started = time.monotonic()
+            # a worker needs seconds to begin: it has the lock from now on, so that no other is
+            # started meanwhile
+            command = [*self.COMMAND, "--lock", str(lock)]
+            self._processes.append(
+                subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=(lock,))
+            )
         except OSError as error:
             raise DownloadsUnusable(
                 f"no worker for baskets could be started ({error.strerror}): has this host memory, "
                 "and may this service have more processes?"
             ) from error
+        finally:
+            os.close(lock)
 
     def see_that_it_lives(self) -> None:
         """The same where somebody waits for a basket: unless one was started that is not gone.
@@ -211,15 +228,9 @@ class WorkerOnDemand:
         for process in self._processes:
             process.terminate()
 
-    def _is_there(self) -> bool:
-        try:
-            lock = os.open(self._settings.folder / LOCK, os.O_RDWR)
-        except FileNotFoundError:
-            return False
-        try:
-            return not _take(lock)
-        finally:
-            os.close(lock)
+
+def _open_lock(folder: Path) -> int:
+    return os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def _take(lock: int) -> bool:

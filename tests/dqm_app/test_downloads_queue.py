@@ -24,8 +24,11 @@ from dqm_app.downloads.settings import DownloadSettings
 from dqm_app.downloads.shelf import Shelf
 from dqm_app.downloads.worker import LOCK, Worker, _take
 from dqm_db.errors import ConfigurationError
+from dqm_db.settings import WatchSettings, load
+from dqm_db.status.limits import Limits
 
 CAMERA = "NectarCAMQM"
+LIMITS = Limits.of(load(WatchSettings))
 SECRET = "the key that dashboards and workers share"
 
 
@@ -108,7 +111,7 @@ def test_a_basket_that_is_removed_before_its_turn(settings, shelf):
 def test_redis_that_does_not_answer(tmp_path, monkeypatch):
     monkeypatch.setenv("BOKEH_SECRET_KEY", SECRET)
     settings = DownloadSettings(downloads_dir=tmp_path, downloads_queue="redis://127.0.0.1:1/0")
-    downloads = Downloads(settings)
+    downloads = Downloads(settings, LIMITS)
     try:
         with pytest.raises(DownloadsUnusable, match="DQM_DOWNLOADS_QUEUE"):
             downloads.begin("ada", CAMERA, [1], 1000)
@@ -122,7 +125,7 @@ def test_a_worker_that_cannot_be_started(tmp_path, monkeypatch):
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     monkeypatch.setattr(subprocess, "Popen", none_left)
-    downloads = Downloads(DownloadSettings(downloads_dir=tmp_path))
+    downloads = Downloads(DownloadSettings(downloads_dir=tmp_path), LIMITS)
     try:
         with pytest.raises(DownloadsUnusable, match="temporarily unavailable"):
             downloads.begin("ada", CAMERA, [1], 1000)
@@ -132,7 +135,7 @@ def test_a_worker_that_cannot_be_started(tmp_path, monkeypatch):
 
 
 def test_what_a_restart_has_interrupted_goes_on_and_what_has_ended_goes(tmp_path, monkeypatch):
-    downloads = Downloads(DownloadSettings(downloads_dir=tmp_path / "downloads"))
+    downloads = Downloads(DownloadSettings(downloads_dir=tmp_path / "downloads"), LIMITS)
     try:
         downloads.tidy()
         assert not (tmp_path / "downloads").exists(), "nobody has chosen anything"
@@ -168,6 +171,30 @@ def test_a_worker_that_ends_at_once_is_not_started_again_and_again(tmp_path, mon
         process.wait(30)
 
 
+def test_one_worker_is_started_however_often_it_is_asked_for(tmp_path, monkeypatch):
+    """By all processes of the dashboard, also while it has not begun to work."""
+    monkeypatch.setattr(
+        worker.WorkerOnDemand, "COMMAND", (sys.executable, "-c", "import time; time.sleep(600)")
+    )
+    settings = DownloadSettings(downloads_dir=tmp_path)
+    dashboards = [worker.WorkerOnDemand(settings) for _ in range(3)]
+    for _ in range(3):
+        for on_demand in dashboards:
+            on_demand.see_to_it()
+    try:
+        [process] = dashboards[0]._processes
+        assert dashboards[1]._processes == dashboards[2]._processes == []
+        process.kill()
+        process.wait(30)
+        dashboards[1].see_to_it()
+        assert len(dashboards[1]._processes) == 1
+    finally:
+        for on_demand in dashboards:
+            on_demand.close()
+            for process in on_demand._processes:
+                process.wait(30)
+
+
 def test_a_service_that_may_not_be_nice_builds_all_the_same(tmp_path, monkeypatch):
     def forbidden(_: int) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
@@ -195,7 +222,7 @@ def test_a_service_that_may_not_be_nice_builds_all_the_same(tmp_path, monkeypatc
 def test_a_basket_with_which_nothing_happens_has_a_word(
     tmp_path, monkeypatch, state, silent, words
 ):
-    downloads = Downloads(DownloadSettings(downloads_dir=tmp_path))
+    downloads = Downloads(DownloadSettings(downloads_dir=tmp_path), LIMITS)
     try:
         basket = downloads.shelf.make("ada", CAMERA, [1], 1000)
         basket.note(Progress(state, 0, 1, 0, 1000))
@@ -209,7 +236,7 @@ def test_a_basket_with_which_nothing_happens_has_a_word(
 
 def test_others_are_said_to_be_first(tmp_path, monkeypatch):
     monkeypatch.setattr(parts, "SILENT_SECONDS", -1.0)
-    downloads = Downloads(DownloadSettings(downloads_dir=tmp_path))
+    downloads = Downloads(DownloadSettings(downloads_dir=tmp_path), LIMITS)
     try:
         made = [downloads.shelf.make(owner, CAMERA, [1], 1000) for owner in ("a", "b", "c")]
         assert downloads.stuck(made[1]) == "1 archive of somebody else is built first"
