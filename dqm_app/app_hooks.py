@@ -55,7 +55,7 @@ except DQMError as error:
 def on_server_loaded(server_context: Any) -> None:
     """Start what all sessions of this process share; runs after the fork, on the event loop."""
     # these look for the files of the process
-    from dqm_app.dashboard_metrics import accounts_metrics
+    from dqm_app.dashboard_metrics import dashboard_metrics
     from dqm_app.metrics import Metrics, ProcessMeters
 
     service = Service(
@@ -69,17 +69,21 @@ def on_server_loaded(server_context: Any) -> None:
     gc.collect()
     gc.freeze()
     gate = SETTINGS.login.open_gate()
-    accounts = AccountsWatch(gate, Limits.of(SETTINGS.dashboard))
+    limits = Limits.of(SETTINGS.dashboard)
+    accounts = AccountsWatch(gate, limits)
+    downloads = Downloads(SETTINGS.downloads, limits)
     service.system.ask_also(accounts.items)
+    service.system.ask_also(downloads.items)
     service.start()
     give_service(server_context, service)
     give_gate(server_context, gate)
     give_accounts(server_context, accounts)
     give_api(server_context, Api(SETTINGS.dashboard.read_threads))
-    downloads = Downloads(SETTINGS.downloads)
     downloads.start()
     give_downloads(server_context, downloads)
-    give_metrics(server_context, Metrics(service, METRICS, lambda: accounts_metrics(accounts)))
+    give_metrics(
+        server_context, Metrics(service, METRICS, lambda: dashboard_metrics(accounts, downloads))
+    )
     if os.getpid() != STARTED_IN:
         stop_with_parent(STARTED_IN)
 

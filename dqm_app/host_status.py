@@ -6,22 +6,25 @@ import os
 from pathlib import Path
 
 from dqm_app.accounts.settings import AccountSettings
+from dqm_app.downloads.facts import judge_baskets
+from dqm_app.downloads.settings import DownloadSettings
+from dqm_app.downloads.shelf import Shelf
 from dqm_db.settings import load
 from dqm_db.status.limits import Limits
 from dqm_db.status.model import Item
 
 
 def dashboard_items(limits: Limits) -> list[Item]:
-    """How the accounts are.
+    """How its accounts and baskets are.
 
-    Whoever may not read their file cannot say anything of them: that is for their owner and root.
+    Whoever may not read their files cannot say anything of them: that is for their owner and root.
 
     Raises
     ------
     ConfigurationError
         A setting of the dashboard has no usable value.
     """
-    return _of_accounts(limits)
+    return [*_of_accounts(limits), *_of_baskets(limits)]
 
 
 def _of_accounts(limits: Limits) -> list[Item]:
@@ -40,6 +43,13 @@ def _of_accounts(limits: Limits) -> list[Item]:
         return judge_accounts(error, limits)
     finally:
         accounts.close()
+
+
+def _of_baskets(limits: Limits) -> list[Item]:
+    settings = load(DownloadSettings)
+    if not os.access(settings.folder, os.R_OK | os.X_OK):
+        return []
+    return [judge_baskets(Shelf(settings).facts(), limits)]
 
 
 def _is_there(settings: AccountSettings) -> bool:

@@ -15,10 +15,14 @@ from tornado.ioloop import PeriodicCallback
 
 from dqm_app.downloads.basket import Basket, State
 from dqm_app.downloads.errors import DownloadsUnusable
+from dqm_app.downloads.facts import ShelfFacts, judge_baskets
 from dqm_app.downloads.queue import BasketQueue
 from dqm_app.downloads.settings import DownloadSettings
 from dqm_app.downloads.shelf import Shelf
 from dqm_app.downloads.worker import WorkerOnDemand
+from dqm_db.status.limits import Limits
+from dqm_db.status.model import Item, Level
+from dqm_db.status.words import duration
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +39,18 @@ class Downloads:
     ----------
     settings : DownloadSettings
         Nothing is opened before somebody chooses a basket.
+    limits : Limits
+
+    Attributes
+    ----------
+    facts : ShelfFacts or None
+        As of a few seconds ago; None: nobody has ever chosen a basket.
     """
 
-    def __init__(self, settings: DownloadSettings) -> None:
+    def __init__(self, settings: DownloadSettings, limits: Limits) -> None:
+        self.facts: ShelfFacts | None = None
         self.shelf = Shelf(settings)
+        self._limits = limits
         self._settings = settings
         self._queue: BasketQueue | None = None
         self._worker = WorkerOnDemand(settings)
@@ -71,6 +83,9 @@ class Downloads:
             return ""
         if progress.state is State.BUILDING:
             return "its worker is not heard of; the next one builds it anew, else tell the admin"
+        idle = self.shelf.facts().idle_seconds()
+        if idle > self._limits.baskets_warning:
+            return f"no worker has taken it for {duration(idle)}; tell the admin"
         before = self.shelf.before(basket)
         if before == 1:
             return "1 archive of somebody else is built first"
@@ -91,7 +106,7 @@ class Downloads:
 
     def start(self) -> None:
         """Look now, and every few minutes, after what nobody asks for; needs the event loop."""
-        self._tidying = PeriodicCallback(lambda: self.run(self.tidy), TIDY_SECONDS * 1e3)
+        self._tidying = PeriodicCallback(lambda: self.run(self._tidy_again), TIDY_SECONDS * 1e3)
         self._tidying.start()
         self._thread.submit(self.tidy)
 
@@ -103,6 +118,24 @@ class Downloads:
             self.shelf.clear()
             if self.shelf.unfinished():
                 self._worker.see_that_it_lives()
+
+    def _tidy_again(self) -> None:
+        self.tidy()
+        # not at the start: after a night without power workers may be about to start, too
+        if self._settings.downloads_queue and self._settings.folder.is_dir():
+            with _logged():
+                self.shelf.give_up()
+
+    async def items(self) -> list[Item]:
+        """Look at the shelf, and judge it."""
+        if not self._settings.folder.is_dir():
+            return []  # nobody has ever chosen one
+        try:
+            self.facts = await self.run(self.shelf.facts)
+        except OSError as error:
+            text = f"{self._settings.folder} cannot be read ({error.strerror}): see its disk."
+            return [Item(Level.WARNING, "baskets", "Baskets of runs", text)]
+        return [judge_baskets(self.facts, self._limits)]
 
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
         """What *work* returns, run in the thread of the downloads."""

@@ -36,6 +36,12 @@ class DownloadSettings(BaseSettings):
     downloads_hours: float = Field(
         24.0, gt=0, description="Hours for which a basket can be fetched."
     )
+    downloads_wait_minutes: float = Field(
+        60.0,
+        gt=0,
+        description="Minutes after which a basket fails that no worker takes, while none is built: "
+        "its owner may then begin another one.",
+    )
     basket_runs: int = Field(1000, ge=1, description="Runs that a basket may have.")
 
     @property

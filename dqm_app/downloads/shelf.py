@@ -9,11 +9,14 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from dqm_app.downloads.basket import ID, Basket, State
 from dqm_app.downloads.errors import BasketRefused, DownloadsUnusable
+from dqm_app.downloads.facts import ShelfFacts
 from dqm_app.downloads.settings import DownloadSettings
+from dqm_db.status.words import duration
 
 LOST_SECONDS = 300.0
 """A basket of which nothing was heard for so long has lost its worker."""
@@ -60,6 +63,7 @@ class Shelf:
             )
         with self._locked():
             self._forget_old()
+            self._give_up()
             found = list(self._all())
             for basket in found:
                 if basket.owner == owner and not self._is_over(basket):
@@ -110,6 +114,22 @@ class Shelf:
         """Forget what has ended."""
         with self._locked():
             self._forget_old()
+
+    def give_up(self) -> None:
+        """Fail what no worker takes; see ``DQM_DOWNLOADS_WAIT_MINUTES``."""
+        with self._locked():
+            self._give_up()
+
+    def everybody(self) -> list[Basket]:
+        """All there are, the newest first."""
+        return sorted(self._all(), key=lambda one: -one.created)
+
+    def facts(self) -> ShelfFacts:
+        """How the shelf is."""
+        found = [(basket, basket.progress()) for basket in self._all()]
+        seen = [(progress.state, progress.at) for _, progress in found]
+        taken = sum(_bytes(basket) for basket, _ in found)
+        return ShelfFacts.of(seen, taken, self._settings.downloads_bytes)
 
     def before(self, basket: Basket) -> int:
         """How many unfinished baskets are older than *basket*."""
@@ -170,6 +190,19 @@ class Shelf:
                 f"the disk of the server is nearly full, {_words(max(free, 0))} are left: choose "
                 "fewer runs, or tell the admin"
             )
+
+    def _give_up(self) -> None:
+        """Fail what has waited for long while nothing was built: it would block its owner."""
+        longest = self._settings.downloads_wait_minutes * 60
+        idle = self.facts().idle_seconds()
+        if idle <= longest:
+            return
+        text = f"no worker has taken it for {duration(idle)}: tell the admin, and try again later"
+        for basket in self.unfinished():
+            progress = basket.progress()
+            if progress.state is State.WAITING and time.time() - progress.at > longest:
+                with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                    basket.note(replace(progress, state=State.FAILED, text=text))
 
     def _forget_old(self) -> None:
         now = time.time()

@@ -12,6 +12,7 @@ from dqm_db.operations import OperationName
 from dqm_db.settings import WatchSettings
 from dqm_db.status.model import Level
 
+MINUTE = 60.0
 HOUR = 3600.0
 DAY = 24 * HOUR
 
@@ -57,6 +58,8 @@ class Limits:
         Seconds until it ends.
     token_warning : float
         Seconds until the token of a monitor ends.
+    baskets_warning : float
+        Seconds for which a basket may wait while no worker builds any.
     clock_warning : float
         Seconds between two clocks.
     operations : mapping of OperationName to OperationLimits
@@ -72,6 +75,7 @@ class Limits:
     certificate_warning: float
     certificate_critical: float
     token_warning: float
+    baskets_warning: float
     clock_warning: float
     operations: Mapping[OperationName, OperationLimits]
 
@@ -90,6 +94,7 @@ class Limits:
             certificate_warning=data["certificate"]["warning"] * DAY,
             certificate_critical=data["certificate"]["critical"] * DAY,
             token_warning=data["token"]["warning"] * DAY,
+            baskets_warning=data["baskets"]["warning"] * MINUTE,
             clock_warning=data["clock"]["warning"],
             operations={
                 name: OperationLimits(

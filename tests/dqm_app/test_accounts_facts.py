@@ -176,8 +176,9 @@ def test_dqm_status_says_it_on_hosts_that_have_accounts(monkeypatch, tmp_path):
 
 def test_accounts_of_others_are_theirs(monkeypatch, tmp_path):
     """Nagios may ask for the rest."""
-    monkeypatch.setattr(host_status, "os", SimpleNamespace(access=lambda *_: False, R_OK=4))
+    monkeypatch.setattr(host_status, "os", SimpleNamespace(access=lambda *_: False, R_OK=4, X_OK=1))
     monkeypatch.setenv("DQM_AUTH", "accounts")
     monkeypatch.setenv("DQM_STATE_DIR", str(tmp_path))
     (tmp_path / "accounts.sqlite").touch(0o600)
+    (tmp_path / "downloads").mkdir(0o700)
     assert host_status.dashboard_items(LIMITS) == []

@@ -17,7 +17,7 @@ KINDS = ("service", "socket", "timer", "path")
 UNITS = sorted(path.name for kind in KINDS for path in SHIPPED.glob(f"*.{kind}"))
 SERVICES = [name for name in UNITS if name.endswith(".service")]
 LONG_RUNNING = ["dqm-dashboard.service", "dqm-primary.service", "dqm-replica.service",
-                "dqm-zeo@.service"]  # fmt: skip
+                "dqm-worker.service", "dqm-zeo@.service"]  # fmt: skip
 EXPOSURE = 3.0
 """What a service may have at most, of 10."""
 
