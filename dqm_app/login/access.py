@@ -158,8 +158,9 @@ class Guarded(RequestHandler):
     def check_xsrf_cookie(self) -> None:
         """Refuse what another site lets a browser send.
 
-        A program with a token is no browser, and what has no cookie that lets it in may be a
-        program where there are no accounts; browsers say ``Origin`` with whatever may change
+        A program with a token is no browser; forms of people take nothing of it, not even those
+        that anybody may send, such as the one that logs out. What has no cookie that lets it in may
+        be a program where there are no accounts; browsers say ``Origin`` with whatever may change
         something. Tornado calls this itself, too, before `prepare`, when the server was started so.
 
         Another host of the same domain could plant the cookie of Tornado's check; what browsers say
@@ -168,8 +169,11 @@ class Guarded(RequestHandler):
         headers = self.request.headers
         if headers.get("Sec-Fetch-Site", "same-origin") not in SAME_SITES:
             raise HTTPError(HTTPStatus.FORBIDDEN)
-        without_accounts = self.gate.accounts is None and "Origin" not in headers
-        if "Authorization" not in headers and not without_accounts:
+        if "Authorization" in headers:
+            if self.scope is None:
+                raise HTTPError(HTTPStatus.FORBIDDEN)
+            return
+        if self.gate.accounts is not None or "Origin" in headers:
             super().check_xsrf_cookie()
 
     def set_cookie(self, name: str, value: str | bytes, *arguments: Any, **named: Any) -> None:

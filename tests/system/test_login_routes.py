@@ -31,6 +31,7 @@ CAMERA = f"{API}/cameras/NectarCAMQM"
 
 EVERYBODY = "nobody viewer expert admin read download metrics"
 PEOPLE = "viewer expert admin"
+FORMS = f"nobody {PEOPLE}"
 READERS = "viewer expert admin read"
 TAKERS = "expert admin download"
 MONITORS = "admin metrics"
@@ -41,9 +42,9 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     (r"/dqm_app/?", "GET"): (PAGE, PEOPLE),
     (r"/dqm_app/ws", "GET"): (f"{PAGE}/ws", PEOPLE),
     (r"/login", "GET"): ("/login", EVERYBODY),
-    (r"/login", "POST"): ("/login", EVERYBODY),
+    (r"/login", "POST"): ("/login", FORMS),
     (r"/logout", "GET"): ("/logout", EVERYBODY),
-    (r"/logout", "POST"): ("/logout", EVERYBODY),
+    (r"/logout", "POST"): ("/logout", FORMS),
     (r"/account", "GET"): ("/account", PEOPLE),
     (r"/account/session", "POST"): ("/account/session", PEOPLE),
     (r"/account/password", "POST"): ("/account/password", PEOPLE),
@@ -191,7 +192,7 @@ def test_everybody_gets_what_is_his_and_nothing_else(server, visitors, pattern, 
             data = None
         answer = visitor.ask(path, method, data, headers)
     got = (answer.status, answer.header("Location"))
-    if pattern == "/login" and method == "POST":
+    if pattern == "/login" and method == "POST" and who in allowed.split():
         assert answer.status in (403, 429) and "</form>" in answer.text, got
     elif who in allowed.split():
         assert answer.status not in (401, 403, 405, 500) and not answer.asks_for_login, got
@@ -245,3 +246,14 @@ def test_nginx_lets_through_what_may_change_something():
         for address, _ in TABLE.values():
             if (method, address) not in changing:
                 assert not any(re.search(one, f"{method}:{address}") for one in allowed), address
+
+
+@pytest.mark.parametrize("scope", Scope)
+def test_a_token_ends_no_session(served, scope):
+    """Whoever has found it cannot log its owner out."""
+    owner = logged_in(served, "admin")
+    header = {"Authorization": f"Bearer {served.token('admin', [scope])}"}
+    for visitor in (Visitor(served, header), Visitor(served, header, cookies=dict(owner.cookies))):
+        answer = visitor.form("/logout", {"everywhere": "yes"})
+        assert answer.status == 403
+    assert owner.is_in()
