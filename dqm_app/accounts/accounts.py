@@ -99,7 +99,7 @@ class Accounts:
         with self._hashing:  # outside of the transaction: it takes long
             right = passwords.is_right(stored, password)
         with self._writing() as session:
-            row = users.stored(session, name)
+            row = users.locked(session, name)
             # it may have been changed meanwhile
             if not right or row is None or row.password != stored or row.disabled:
                 reason = "disabled" if right and row is not None and row.disabled else ""
@@ -287,7 +287,7 @@ class Accounts:
 
 def _has_still(session: Session, user: User, stored: str) -> bool:
     """Whether it may go on: the password may have been changed while it was looked at."""
-    row = users.stored(session, user.name)
+    row = users.locked(session, user.name)
     return row is not None and row.password == stored and not row.disabled
 
 

@@ -18,7 +18,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -100,22 +100,22 @@ def admit(session: Session, counters: Sequence[Counter]) -> float:
 
     One that may not be made does not count, so that impatience alone makes nobody wait longer.
     """
+    rows = [_locked(session, counter.key) for counter in counters]
     now = time.time()
-    rows = [session.get(AttemptRow, counter.key, with_for_update=True) for counter in counters]
-    waits = [
-        row.last + counter.limit.wait(_failures(row, counter, now)) - now
-        for counter, row in zip(counters, rows, strict=True)
-        if row is not None and now - row.last < FORGET_SECONDS
-    ]
-    longest = max(waits, default=0.0)
+    failures = [_failures(row, counter, now) for counter, row in zip(counters, rows, strict=True)]
+    longest = max(
+        row.last + counter.limit.wait(failed) - now if failed else 0.0
+        for counter, row, failed in zip(counters, rows, failures, strict=True)
+    )
     if longest > 0:
+        for row in rows:
+            if not row.failures:  # made just now, for nothing
+                session.delete(row)
         return longest
-    for counter, row in zip(counters, rows, strict=True):
-        if row is None:
-            row = _first(session, counter.key, now)
-        row.failures = _failures(row, counter, now) + 1
+    for row, failed in zip(rows, failures, strict=True):
+        row.failures = failed + 1
         row.last = now
-    session.execute(delete(AttemptRow).where(AttemptRow.last < now - FORGET_SECONDS))
+    _forget_old(session, now)
     return 0.0
 
 
@@ -128,16 +128,30 @@ def _failures(row: AttemptRow, counter: Counter, now: float) -> int:
     return max(0, row.failures - decayed)
 
 
-def _first(session: Session, key: str, now: float) -> AttemptRow:
-    """A new counter, or the one that somebody else made at the same moment."""
-    try:
-        with session.begin_nested():
-            row = AttemptRow(key=key, failures=0, last=now)
-            session.add(row)
-            session.flush()
+def _locked(session: Session, key: str) -> AttemptRow:
+    """A counter, new if there was none, that nobody else reads before this transaction ends.
+
+    A row that is not there cannot be locked: who finds none makes it before he looks at it.
+    """
+    while True:
+        row = session.get(AttemptRow, key, with_for_update=True)
+        if row is not None:
             return row
-    except IntegrityError:
-        return session.get_one(AttemptRow, key, with_for_update=True)
+        try:
+            with session.begin_nested():
+                row = AttemptRow(key=key, failures=0, last=time.time())
+                session.add(row)
+                session.flush()
+                return row
+        except IntegrityError:
+            continue  # somebody else made it at the same moment
+
+
+def _forget_old(session: Session, now: float) -> None:
+    # but those that somebody else has locked: two could wait for each other
+    old = select(AttemptRow.key).where(AttemptRow.last < now - FORGET_SECONDS)
+    old = old.with_for_update(skip_locked=True)
+    session.execute(delete(AttemptRow).where(AttemptRow.key.in_(old)))
 
 
 def forgive(session: Session, counters: Sequence[Counter]) -> None:

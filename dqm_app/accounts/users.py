@@ -99,9 +99,27 @@ def stored(session: Session, name: str) -> UserRow | None:
     return session.scalar(select(UserRow).where(UserRow.key == folded(name)))
 
 
+def locked(session: Session, name: str) -> UserRow | None:
+    """The same, as it is now and stays until the end of this transaction.
+
+    Otherwise PostgreSQL lets two transactions look at the same user at once, and each change what
+    the other one relies on. Who locks counters of `throttle`, too, locks the user first.
+    """
+    return (
+        None
+        if not name.isprintable()
+        else session.scalar(
+            select(UserRow)
+            .where(UserRow.key == folded(name))
+            .with_for_update()
+            .execution_options(populate_existing=True)
+        )
+    )
+
+
 def required(session: Session, name: str) -> UserRow:
-    """The row of the user *name*; raises `UserNotFound`."""
-    row = stored(session, name)
+    """The row of the user *name*, locked; raises `UserNotFound`."""
+    row = locked(session, name)
     if row is None:
         raise UserNotFound(f"there is no user {name!r}; `dqm user list` shows all")
     return row
@@ -131,6 +149,7 @@ def set_role(session: Session, name: str, role: Role) -> User:
     LastAdmin
         Nobody else is an admin.
     """
+    _lock_admins(session)
     row = required(session, name)
     if role < Role.ADMIN:
         _require_other_admin(session, row)
@@ -147,6 +166,7 @@ def disable(session: Session, name: str) -> User:
     LastAdmin
         Nobody else is an admin.
     """
+    _lock_admins(session)
     row = required(session, name)
     _require_other_admin(session, row)
     row.disabled = True
@@ -174,6 +194,17 @@ def _checked(name: str) -> str:
             f"{' '.join(sorted(_SIGNS))}"
         )
     return name
+
+
+def _lock_admins(session: Session) -> None:
+    # or the last two could be made less at the same moment; in one order, so that nobody waits for
+    # somebody who waits for him
+    session.execute(
+        select(UserRow.id)
+        .where(UserRow.role == Role.ADMIN.word)
+        .order_by(UserRow.id)
+        .with_for_update()
+    ).all()
 
 
 def _require_other_admin(session: Session, row: UserRow) -> None:
