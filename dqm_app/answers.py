@@ -31,6 +31,9 @@ class PageHandler(Guarded, DocHandler):
         asked = {"bokeh-token", "bokeh-session-id"} & self.request.arguments.keys()
         if asked or "Bokeh-Session-Id" in self.request.headers:
             raise HTTPError(HTTPStatus.FORBIDDEN)
+        # the token stands in the page, where scripts could read the cookies of the login; `bokeh
+        # serve` puts all of them into it, and has no option for none
+        self.application._include_cookies = self.application._include_headers = []
         session: ServerSession = await super().get_session()  # type: ignore[misc]
         _ = self.xsrf_token  # gives the browser the cookie that its scripts send back
         name = "" if self.visitor is None else self.visitor.name

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
+from bokeh.util.token import get_token_payload
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError
 from visitors import PAGE, LoginServer, Visitor, closed, logged_in, open_socket, run
 
@@ -234,3 +235,12 @@ def test_a_flood_of_messages_is_slowed_down(server):
 
     assert run(scenario()) > 0.9 * too_many / MESSAGES_PER_SECOND
     assert visitor.is_in()
+
+
+def test_the_token_of_a_page_holds_no_cookies(server):
+    """Scripts can read it, and those of the login they are not to read."""
+    visitor = logged_in(server, "viewer")
+    payload = get_token_payload(visitor.ask(f"{PAGE}?view=maps").token)
+    assert payload["cookies"] == payload["headers"] == {}
+    assert payload["arguments"] == {"view": [b"maps"]}
+    assert visitor.session not in repr(payload)
