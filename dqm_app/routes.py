@@ -6,12 +6,13 @@ They are added to the list from which Bokeh's server takes its top-level routes,
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, ClassVar
 
 import bokeh.server.urls
 from bokeh.server.views.multi_root_static_handler import MultiRootStaticHandler
 from bokeh.server.views.root_handler import RootHandler
-from tornado.web import RequestHandler
+from tornado.web import HTTPError, RequestHandler
 
 from dqm_app.answers import AssetHandler, BokehFileHandler, PageHandler
 from dqm_app.api.handlers import routes as api_routes
@@ -37,6 +38,7 @@ ENTRANCES = (r"/?", r"/bokeh_app/?")
 ALIVE = r"/alive"
 PAGE = r"/?"
 WEBSOCKET = r"/ws"
+FILES = r"/static/(.*)"
 EMBEDDING = (r"/autoload.js", r"/metadata")
 BOKEH_FILES = r"/static/(.*)"
 UNUSED = (RootHandler, MultiRootStaticHandler)
@@ -53,6 +55,24 @@ class Entrance(Guarded):
         (path,) = self.application.app_paths
         query = f"?{self.request.query}" if self.request.query else ""
         self.redirect(f"{self.application.prefix}{path}{query}")
+
+    head = get
+
+
+class NoFile(Guarded):
+    """In place of Bokeh's own for the folder ``static``: our pages take those files from `ASSETS`.
+
+    That one has no guard, and answers some addresses with a traceback in the log.
+    """
+
+    access: ClassVar[Access] = Access.OPEN
+
+    def initialize(self, **_of_application: object) -> None:
+        """Take what Bokeh gives to handlers below the page."""
+
+    def get(self, _path: str) -> None:
+        """There is nothing; raises `HTTPError` 404."""
+        raise HTTPError(HTTPStatus.NOT_FOUND)
 
     head = get
 
@@ -99,6 +119,8 @@ def add_routes() -> None:
     of_page = bokeh.server.urls.per_app_patterns
     _replace(of_page, PAGE, PageHandler)
     _replace(of_page, WEBSOCKET, GuardedSocket)
+    if (FILES, NoFile) not in of_page:
+        of_page.append((FILES, NoFile))
     # nothing here is put into the pages of others
     of_page[:] = [route for route in of_page if route[0] not in EMBEDDING]
 

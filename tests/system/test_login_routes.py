@@ -78,15 +78,16 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     (r"/static/(.*)", "GET"): ("/static/js/bokeh.min.js", EVERYBODY),
     (r"/?", "GET"): ("/", EVERYBODY),
     (r"/bokeh_app/?", "GET"): ("/bokeh_app", EVERYBODY),
-    # of Bokeh's server, which asks nobody: an icon, and the folder of scripts and style sheets
-    (r"/favicon.ico", "GET"): ("/favicon.ico", EVERYBODY),
     (r"/dqm_app/static/(.*)", "GET"): (f"{PAGE}/static/app.js", EVERYBODY),
+    # of Bokeh's server, which asks nobody: an icon
+    (r"/favicon.ico", "GET"): ("/favicon.ico", EVERYBODY),
 }
 DONE = {
     **{"name": "admin", "password": PASSWORD, "everywhere": "yes", "number": "0", "token": "0"},
     **{"old": PASSWORD, "new": PASSWORD, "again": PASSWORD},
     **{"label": "t", "days": "1", "scope": "read"},
 }
+# the second is never reached: a route of ours is before it
 UNGUARDED = {r"/favicon.ico": "IcoHandler", r"/dqm_app/static/(.*)": "StaticFileHandler"}
 
 LISTING = """
@@ -257,3 +258,12 @@ def test_a_token_ends_no_session(served, scope):
         answer = visitor.form("/logout", {"everywhere": "yes"})
         assert answer.status == 403
     assert owner.is_in()
+
+
+@pytest.mark.parametrize("base", ["/static/", f"{PAGE}/static/", "/assets/", "/"])
+@pytest.mark.parametrize("name", ["%00", "a%00b", "%ff", "a" * 5000, "none.js", "%0a", "%", "."])
+def test_files_that_are_none(served, base, name):
+    """Nobody needs a login to ask, so nobody may fill the log."""
+    before = len(served.text())
+    assert Visitor(served).ask(base + name).status in (302, 400, 403, 404)
+    assert "Traceback" not in served.text()[before:]
