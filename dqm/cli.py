@@ -72,6 +72,10 @@ SUBCOMMANDS: dict[str, tuple[str, str]] = {
     ),
     "serve": ("dqm_app.commands:serve", "Serve the dashboard."),
     "worker": ("dqm_app.downloads.commands:worker", "Build baskets of runs for the dashboard."),
+    "baskets": (
+        "dqm_app.downloads.commands:baskets",
+        "List and remove the baskets of runs of all users.",
+    ),
     "user": ("dqm_app.accounts.commands:user", "Say who may use the dashboard."),
     "simulate": ("dqm.simulation.commands:simulate", "Write results files of simulated runs."),
     "demo": ("dqm.demo.commands:demo", "Run everything on this machine with simulated runs."),

@@ -58,17 +58,18 @@ def on_server_loaded(server_context: Any) -> None:
     from dqm_app.dashboard_metrics import dashboard_metrics
     from dqm_app.metrics import Metrics, ProcessMeters
 
+    meters = ProcessMeters(METRICS)
     service = Service(
         SETTINGS.dashboard,
         lambda: open_database(SETTINGS.database, must_answer=False),
         SETTINGS.servers,
-        ProcessMeters(METRICS),
+        meters,
         SystemPage.of(SETTINGS.database),
     )
     # Bokeh collects garbage whenever a session ends: not among the modules and classes again
     gc.collect()
     gc.freeze()
-    gate = SETTINGS.login.open_gate()
+    gate = SETTINGS.login.open_gate(meters)
     limits = Limits.of(SETTINGS.dashboard)
     accounts = AccountsWatch(gate, limits)
     downloads = Downloads(SETTINGS.downloads, limits)

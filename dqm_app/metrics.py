@@ -23,6 +23,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 
 from dqm_app.database_health import State
+from dqm_app.meters import LoginResult
 from dqm_app.metrics_folder import MetricsFolder
 from dqm_app.readiness import lag_seconds
 from dqm_app.service import Service
@@ -82,6 +83,13 @@ class ProcessMeters:
                 ["kind"],
                 registry=None,
             )
+            logins = Counter(
+                "dqm_logins",
+                "Attempts to log in, by how they ended.",
+                ["result"],
+                registry=None,
+            )
+            self._logins = {result: logins.labels(str(result)) for result in LoginResult}
             self._unavailable = errors.labels("unavailable")
             self._other = errors.labels("other")
             for gauge in (self._sessions, self._in_flight):
@@ -96,6 +104,10 @@ class ProcessMeters:
     def session_closed(self) -> None:
         """It is gone."""
         self._sessions.dec()
+
+    def login(self, result: LoginResult) -> None:
+        """Somebody tried to log in."""
+        self._logins[result].inc()
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:

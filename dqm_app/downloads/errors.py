@@ -11,6 +11,12 @@ class DownloadsUnusable(DQMError):
     exit_code = 73
 
 
+class BasketNotFound(DQMError):
+    """There is no such basket."""
+
+    exit_code = 66
+
+
 class BasketRefused(DQMError):
     """That basket is not built: another one is, it is too large, or there is no room."""
 

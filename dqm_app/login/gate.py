@@ -19,6 +19,7 @@ from dqm_app.accounts.roles import Role
 from dqm_app.accounts.sessions import SEEN_SECONDS
 from dqm_app.login.access import ANYBODY, Visitor
 from dqm_app.login.cookies import Cookies
+from dqm_app.meters import Meters, NoMeters
 from dqm_db.errors import DQMError
 
 if TYPE_CHECKING:
@@ -45,9 +46,14 @@ class Gate:
         None: everybody may use the dashboard (``DQM_AUTH=none``).
     cookies : Cookies or None
         None without accounts.
+    meters : Meters
+        Counts logins; nothing is counted without.
     """
 
-    def __init__(self, accounts: Accounts | None, cookies: Cookies | None) -> None:
+    def __init__(
+        self, accounts: Accounts | None, cookies: Cookies | None, meters: Meters | None = None
+    ) -> None:
+        self.meters = meters or NoMeters()
         self.accounts = accounts
         self.cookies = cookies
         self._known = KnownOwners()

@@ -20,6 +20,7 @@ from dqm_app.accounts.settings import STARTED_BY, AccountSettings
 from dqm_app.login.cookies import Cookies
 from dqm_app.login.gate import Gate
 from dqm_app.login.sockets import token_payload
+from dqm_app.meters import Meters
 from dqm_db.errors import ConfigurationError
 from dqm_db.settings import load
 
@@ -82,11 +83,11 @@ class LoginOfServer:
             engine.dispose()
         return cls(settings, Cookies(secret.encode()))
 
-    def open_gate(self) -> Gate:
-        """The gate of this process."""
+    def open_gate(self, meters: Meters | None = None) -> Gate:
+        """The gate of this process, which counts logins with *meters*."""
         if self.cookies is None:
             return Gate(None, None)
-        return Gate(Accounts.open(self.settings), self.cookies)
+        return Gate(Accounts.open(self.settings), self.cookies, meters)
 
     def token_payload(self, request: HTTPServerRequest) -> dict[str, Any]:
         """What the token of a page says besides, see `dqm_app.login.sockets`."""

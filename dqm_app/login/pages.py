@@ -13,6 +13,7 @@ from dqm_app.accounts.errors import AccountsUnavailable
 from dqm_app.login.access import SAFE_METHODS, Access, Guarded
 from dqm_app.login.next import is_within
 from dqm_app.login.rendering import UNREACHABLE, finish_with
+from dqm_app.meters import LoginResult
 
 LONGEST_FIELD = 1000
 """Characters of what is typed; nobody's name or password has more."""
@@ -89,19 +90,23 @@ class LoginPage(FormPage):
             )
         except AccountsUnavailable as error:
             gate.report(error)
+            gate.meters.login(LoginResult.UNREACHABLE)
             self.set_unreachable()
             await self._show(name, UNREACHABLE)
             return
         if isinstance(answer, Refused):
             if answer.wait > 0:
+                gate.meters.login(LoginResult.REFUSED)
                 self.set_wait(answer.wait)
                 await self._show(name, f"Too many attempts: try again in {in_words(answer.wait)}.")
             else:
+                gate.meters.login(LoginResult.WRONG)
                 self.set_status(HTTPStatus.FORBIDDEN)
                 await self._show(
                     name, "This name and password do not fit, or the account is disabled."
                 )
             return
+        gate.meters.login(LoginResult.RIGHT)
         # a session that was there before is another one: nobody can have planted the new one
         cookies.set_session(self, answer.secret, answer.ends)
         cookies.remember_device(self, answer.user.name)

@@ -8,10 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
 from dqm_app.dashboard_metrics import shelf_metrics
 from dqm_app.downloads.basket import PROGRESS, Basket, Progress, State
-from dqm_app.downloads.errors import BasketRefused
+from dqm_app.downloads.commands import baskets
+from dqm_app.downloads.errors import BasketNotFound, BasketRefused
 from dqm_app.downloads.facts import ShelfFacts, judge_baskets
 from dqm_app.downloads.parts import Downloads
 from dqm_app.downloads.settings import DownloadSettings
@@ -141,3 +143,23 @@ def test_while_something_is_built_everybody_waits(shelf):
     age(waiting, State.WAITING, 500)
     shelf.give_up()
     assert state_of(waiting) is State.WAITING
+
+
+def test_the_admin_lists_and_removes_those_of_others(shelf, monkeypatch):
+    monkeypatch.setenv("DQM_DOWNLOADS_DIR", str(shelf.folder))
+
+    def call(*words: str) -> Result:
+        return CliRunner().invoke(baskets, words)
+
+    assert call("list").output == ""
+    ada, eve = put(shelf, "ada", State.DONE, 1), put(shelf, "eve", State.WAITING, 1)
+    lines = call("list").output.splitlines()
+    assert len(lines) == 2
+    for basket, state in ((ada, "done"), (eve, "waiting")):
+        (line,) = (line for line in lines if line.startswith(basket.id))
+        assert state in line and f"{basket.owner}: 2 runs of {CAMERA}" in line
+    assert isinstance(call("remove", ada.id, "0" * 32).exception, BasketNotFound)
+    assert len(shelf.everybody()) == 2, "nothing is done when something is wrong"
+    assert call("remove", "../../etc").exception is not None
+    assert call("remove", ada.id).output == f"{ada.id} of ada is removed\n"
+    assert shelf.everybody() == [eve]

@@ -20,7 +20,11 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from ZODB.TimeStamp import TimeStamp
 
+from dqm_app.accounts.facts import AccountsFacts
+from dqm_app.dashboard_metrics import dashboard_metrics
 from dqm_app.database_health import Health, State
+from dqm_app.downloads.facts import ShelfFacts
+from dqm_app.login.watch import AccountsState
 from dqm_app.metrics import Known, known_metrics
 from dqm_app.metrics_folder import ENDED, VARIABLE, MetricsFolder
 from dqm_app.pulls import PullState
@@ -34,6 +38,7 @@ COUNTING = """
 import sys
 from pathlib import Path
 from dqm_app.metrics_folder import MetricsFolder
+from dqm_app.meters import LoginResult
 from dqm_app.metrics import ProcessMeters
 from dqm_db.errors import DatabaseUnavailable, NoDataYet
 
@@ -41,6 +46,7 @@ meters = ProcessMeters(MetricsFolder(Path(sys.argv[1])))
 for _ in range(3):
     meters.session_opened()
 meters.session_closed()
+meters.login(LoginResult.WRONG)
 for error in (None, DatabaseUnavailable("down"), NoDataYet("empty"), KeyError("bug")):
     try:
         with meters.reading():
@@ -51,6 +57,7 @@ for error in (None, DatabaseUnavailable("down"), NoDataYet("empty"), KeyError("b
 print("counted", flush=True)
 sys.stdin.read()
 """
+LABELS = ("kind", "le", "result")
 READING = """
 import sys
 from pathlib import Path
@@ -97,7 +104,7 @@ class Process:
 
 
 def samples(folder: Path) -> dict[str, float]:
-    """All samples without labels, and those of errors by kind."""
+    """All samples without labels, those of errors by kind, those of logins by result."""
     text = subprocess.run(
         [sys.executable, "-c", READING, str(folder)],
         env={**os.environ, VARIABLE: str(folder)},
@@ -106,7 +113,7 @@ def samples(folder: Path) -> dict[str, float]:
         text=True,
     ).stdout
     return {
-        sample.name + sample.labels.get("kind", "") + sample.labels.get("le", ""): sample.value
+        sample.name + "".join(sample.labels.get(name, "") for name in LABELS): sample.value
         for family in text_string_to_metric_families(text)
         for sample in family.samples
     }
@@ -118,6 +125,8 @@ def test_the_counts_of_all_processes_are_added_and_those_of_the_dead_stay(tmp_pa
         assert both["dqm_dashboard_processes"] == 2
         assert both["dqm_dashboard_sessions"] == 4
         assert both["dqm_dashboard_sessions_opened_total"] == 6
+        assert both["dqm_logins_totalwrong"] == 2
+        assert both["dqm_logins_totalright"] == 0, "told from the start: rates need that"
         assert both["dqm_dashboard_reads_in_flight"] == 0
         assert both["dqm_dashboard_read_seconds_count"] == 8
         assert both["dqm_dashboard_read_seconds_bucket+Inf"] == 8
@@ -226,6 +235,10 @@ FULL = SystemStatus(
 )
 
 
+ACCOUNTS: Any = SimpleNamespace(state=AccountsState.OK, facts=AccountsFacts(has_users=True))
+DOWNLOADS: Any = SimpleNamespace(facts=ShelfFacts({}, 0, 1))
+
+
 def families(state: State = State.OK, status: SystemStatus | None = FULL) -> set[str]:
     """Names of what a process tells of itself, with those of which nothing is known."""
     return {metric.name for metric in told_by(state, status)}
@@ -300,8 +313,9 @@ def test_the_documents_have_all_metrics_and_no_others(tmp_path):
     table = page[page.index("| metric |") : page.index("## Prometheus")]
     with Process(tmp_path):
         counted = set(samples(tmp_path))
-    added = r"(_bucket|_sum|_count)(\+Inf|[\d.]*)$|(?<=_total)(unavailable|other)$"
+    added = r"(_bucket|_sum|_count)(\+Inf|[\d.]*)$|(?<=_total)[a-z]+$"
     existing = {re.sub(added, "", name) for name in counted} | families()
+    existing |= {metric.name for metric in dashboard_metrics(ACCOUNTS, DOWNLOADS)}
     assert set(re.findall(r"`(dqm_[a-z_]+)`", table)) == existing
     rules = page[page.index("## Prometheus") :]
     used = set(re.findall(r"\bdqm_[a-z_]+", rules))

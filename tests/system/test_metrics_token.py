@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -56,6 +57,21 @@ def test_and_nothing_else(server, path):
 def test_nobody_else_gets_in(server):
     assert Visitor(server).ask("/metrics").status == 401
     assert TOKEN not in server.text()
+
+
+def test_logins_are_counted(server):
+    def told() -> dict[str, str]:
+        text = Visitor(server, {"Authorization": f"Bearer {TOKEN}"}).ask("/metrics").text
+        return dict(re.findall(r'dqm_logins_total{result="(\w+)"} ([\d.]+)', text))
+
+    server.add("anna")
+    for _ in range(5):
+        assert Visitor(server).login("anna", "not the password").status == 403
+    assert Visitor(server).login("anna").status == 429
+    other = Visitor(server)
+    server.add("bruno")
+    assert other.login("bruno").status == 303
+    assert told() == {"right": "1.0", "wrong": "5.0", "refused": "1.0", "unreachable": "0.0"}
 
 
 def test_one_that_could_be_guessed_is_refused(tmp_path):
