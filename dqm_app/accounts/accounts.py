@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from dqm_app.accounts import audit, passwords, sessions, throttle, tokens, users
 from dqm_app.accounts.audit import Entry, Event
+from dqm_app.accounts.errors import WeakPassword
 from dqm_app.accounts.facts import AccountsFacts
 from dqm_app.accounts.opening import open_accounts, translated
 from dqm_app.accounts.sessions import BrowserSession, Lifetime
@@ -25,7 +26,7 @@ from dqm_app.accounts.settings import AccountSettings
 from dqm_app.accounts.tables import TEXT_LENGTH
 from dqm_app.accounts.throttle import Counter
 from dqm_app.accounts.tokens import Scope, Token
-from dqm_app.accounts.users import User
+from dqm_app.accounts.users import ShutOut, User
 
 HASHING_AT_ONCE = 2
 """Passwords that one process checks at the same time; each takes 64 MB and a processor."""
@@ -164,25 +165,29 @@ class Accounts:
         with self._reading() as session:
             return sessions.of_user(session, user.id, self.lifetime)
 
-    def change_password(self, user: User, old: str, new: str, client: Client) -> Refused | None:
-        """Give a user another password, and log all browsers out; None when that was done.
+    def change_password(self, user: User, old: str, new: str, client: Client) -> Refused | ShutOut:
+        """Give a user another password, log all browsers out, and end all tokens.
 
         Guessing the old one is as slow as at the login.
 
         Raises
         ------
         WeakPassword
+            Also when it is the old one.
         """
         passwords.check(new, user.name)  # which is no guess
+        if new == old:
+            raise WeakPassword("the new password is the old one: take some other words")
         stored = self._confirmed(user, old, client, "the old password, to change it")
         if isinstance(stored, Refused):
             return stored
         with self._hashing, self._writing() as session:
             if not _has_still(session, user, stored):
                 return Refused()
-            users.set_password(session, user.name, new)
-            audit.note(session, Event.PASSWORD_CHANGED, user.name, client.address)
-        return None
+            shut = users.set_password(session, user.name, new)
+            detail = f"logins ended: {shut.browsers}, tokens ended: {shut.tokens}"
+            audit.note(session, Event.PASSWORD_CHANGED, user.name, client.address, detail)
+            return shut
 
     # ---- programs ------------------------------------------------------------------------------
 

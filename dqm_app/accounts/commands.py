@@ -18,7 +18,7 @@ from dqm_app.accounts.sessions import Lifetime
 from dqm_app.accounts.settings import AccountSettings
 from dqm_app.accounts.throttle import Counter
 from dqm_app.accounts.tokens import LONGEST_DAYS, Scope
-from dqm_app.accounts.users import User
+from dqm_app.accounts.users import ShutOut, User
 from dqm_db.settings import load
 
 ROLE = click.Choice([role.word for role in Role])
@@ -40,6 +40,10 @@ def _writing() -> Iterator[Session]:
 
 def _minute(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
+
+
+def _ended(shut: ShutOut) -> str:
+    return f"logins ended: {shut.browsers}, tokens ended: {shut.tokens}"
 
 
 def _password(from_stdin: bool) -> str:
@@ -89,14 +93,15 @@ def list_() -> None:
 @click.argument("name")
 @PASSWORD_FROM_STDIN
 def passwd(name: str, password_stdin: bool) -> None:
-    """Give NAME another password, and log all browsers of NAME out."""
+    """Give NAME another password, log all browsers of NAME out, and end all tokens of NAME."""
     password = _password(password_stdin)
     with _writing() as session:
-        changed = users.set_password(session, name, password)
+        shut = users.set_password(session, name, password)
         # whoever guessed, guessed another one; the user need not wait for that
-        throttle.forgive(session, [Counter.of_name(changed.name)])
-        audit.note(session, Event.PASSWORD_CHANGED, changed.name, detail="by dqm user")
-    click.echo(f"{changed.name} has another password, and is logged out everywhere")
+        throttle.forgive(session, [Counter.of_name(shut.user.name)])
+        detail = f"{_ended(shut)}, by dqm user"
+        audit.note(session, Event.PASSWORD_CHANGED, shut.user.name, detail=detail)
+    click.echo(f"{shut.user.name} has another password ({_ended(shut)})")
 
 
 @user.command()
@@ -116,10 +121,14 @@ def role(name: str, role: str) -> None:
 def disable(name: str, undo: bool) -> None:
     """Log NAME out everywhere, end all tokens of NAME, and let NAME not in again."""
     with _writing() as session:
-        changed = users.enable(session, name) if undo else users.disable(session, name)
-        event = Event.USER_ENABLED if undo else Event.USER_DISABLED
-        audit.note(session, event, changed.name)
-    click.echo(f"{changed.name} may {'' if undo else 'not '}log in")
+        if undo:
+            changed, event, detail = users.enable(session, name), Event.USER_ENABLED, ""
+        else:
+            shut = users.disable(session, name)
+            changed, event, detail = shut.user, Event.USER_DISABLED, _ended(shut)
+        audit.note(session, event, changed.name, detail=detail)
+    more = f" ({detail})" if detail else ""
+    click.echo(f"{changed.name} may {'' if undo else 'not '}log in{more}")
 
 
 @user.command()

@@ -46,6 +46,22 @@ class User:
         return cls(row.id, row.name, Role.of(row.role), row.disabled, row.created, row.changed)
 
 
+@dataclass(frozen=True, slots=True)
+class ShutOut:
+    """A user whose logins have ended, and how many there were.
+
+    Attributes
+    ----------
+    user : User
+    browsers, tokens : int
+        Those that had not ended before.
+    """
+
+    user: User
+    browsers: int
+    tokens: int
+
+
 def folded(name: str) -> str:
     """What two names share that are taken for the same."""
     return unicodedata.normalize("NFKC", name).casefold().strip()
@@ -125,7 +141,7 @@ def required(session: Session, name: str) -> UserRow:
     return row
 
 
-def set_password(session: Session, name: str, password: str) -> User:
+def set_password(session: Session, name: str, password: str) -> ShutOut:
     """Give the user another password; whoever got in with the old one is out, and so are programs.
 
     Raises
@@ -135,9 +151,7 @@ def set_password(session: Session, name: str, password: str) -> User:
     row = required(session, name)
     row.password = passwords.hashed(password, row.name)
     row.changed = time.time()
-    _end_sessions(session, row)
-    _end_tokens(session, row)
-    return User.of(row)
+    return _shut_out(session, row)
 
 
 def set_role(session: Session, name: str, role: Role) -> User:
@@ -157,7 +171,7 @@ def set_role(session: Session, name: str, role: Role) -> User:
     return User.of(row)
 
 
-def disable(session: Session, name: str) -> User:
+def disable(session: Session, name: str) -> ShutOut:
     """Log the user out everywhere, end all tokens, and let him not in again.
 
     Raises
@@ -170,9 +184,7 @@ def disable(session: Session, name: str) -> User:
     row = required(session, name)
     _require_other_admin(session, row)
     row.disabled = True
-    _end_sessions(session, row)
-    _end_tokens(session, row)
-    return User.of(row)
+    return _shut_out(session, row)
 
 
 def enable(session: Session, name: str) -> User:
@@ -221,9 +233,10 @@ def _require_other_admin(session: Session, row: UserRow) -> None:
         )
 
 
-def _end_sessions(session: Session, row: UserRow) -> None:
-    session.execute(delete(SessionRow).where(SessionRow.user_id == row.id))
-
-
-def _end_tokens(session: Session, row: UserRow) -> None:
-    session.execute(delete(TokenRow).where(TokenRow.user_id == row.id))
+def _shut_out(session: Session, row: UserRow) -> ShutOut:
+    now, alive = time.time(), []
+    for table in (SessionRow, TokenRow):
+        ends = session.scalars(select(table.ends).where(table.user_id == row.id)).all()
+        alive.append(sum(end > now for end in ends))
+        session.execute(delete(table).where(table.user_id == row.id))
+    return ShutOut(User.of(row), *alive)

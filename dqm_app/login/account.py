@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import ClassVar
+from urllib.parse import urlencode
 
 from tornado.web import HTTPError
 
@@ -14,7 +15,7 @@ from dqm_app.accounts.roles import Role
 from dqm_app.accounts.tokens import Scope
 from dqm_app.accounts.users import User
 from dqm_app.login.access import Access
-from dqm_app.login.pages import FormPage, in_words
+from dqm_app.login.pages import CHANGED, FormPage, in_words
 
 ENTRIES = 100
 """Of the log, on the page; ``dqm user log`` prints all."""
@@ -95,7 +96,7 @@ class ChangePassword(OfAccount):
     """Gives the user another password."""
 
     async def post(self) -> None:
-        """Change it, and lead to the login."""
+        """Change it, and lead to the login, which says so."""
         accounts, user = self.account()
         old, new = self.field("old"), self.field("new")
         if new != self.field("again"):
@@ -103,15 +104,18 @@ class ChangePassword(OfAccount):
             return
         client = self.client_as(user.name)
         try:
-            refused = await self.gate.run_hashing(accounts.change_password, user, old, new, client)
+            done = await self.gate.run_hashing(accounts.change_password, user, old, new, client)
         except WeakPassword as error:
             await self.show_account(fault=f"Not changed: {error}.")
             return
-        if refused is not None:
-            await self.show_refused(refused)
+        if isinstance(done, Refused):
+            await self.show_refused(done)
             return
         self.gate.forget()
-        self.redirect(f"{self.application.prefix}/login", status=HTTPStatus.SEE_OTHER)
+        if self.gate.cookies is not None:
+            self.gate.cookies.clear_session(self)
+        query = urlencode({CHANGED: done.tokens})
+        self.redirect(f"{self.application.prefix}/login?{query}", status=HTTPStatus.SEE_OTHER)
 
 
 class CreateToken(OfAccount):

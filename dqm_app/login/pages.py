@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -17,6 +18,9 @@ from dqm_app.meters import LoginResult
 
 LONGEST_FIELD = 1000
 """Characters of what is typed; nobody's name or password has more."""
+CHANGED = "changed"
+"""Leads to the page to log in on after another password: how many tokens have ended with the old
+one."""
 
 
 class FormPage(Guarded):
@@ -116,6 +120,10 @@ class LoginPage(FormPage):
         wanted = self.get_argument("next", "")
         return wanted if is_within(wanted) else f"{self.application.prefix}/"
 
+    def _changed(self) -> int | None:
+        tokens = self.get_query_argument(CHANGED, "")
+        return int(tokens) if re.fullmatch(r"[0-9]{1,4}", tokens) else None
+
     async def _show(self, name: str = "", fault: str = "") -> None:
         wanted = self.get_argument("next", "")
         cookies = self.gate.cookies
@@ -126,6 +134,7 @@ class LoginPage(FormPage):
             next=wanted if is_within(wanted) else "",
             nobody=not await self.gate.has_users(),
             ended=cookies is not None and cookies.session(self.request) is not None,
+            changed=self._changed(),
         )
 
 

@@ -77,6 +77,19 @@ def test_a_stolen_laptop(typed, accounts):
     assert "browsers: 1" in typed("show", "viewer")
 
 
+@pytest.mark.parametrize("command", ["passwd", "disable"])
+def test_it_is_said_what_has_ended(typed, accounts, command):
+    """A token of a monitor, say, that an admin had forgotten."""
+    user = logged_in(accounts, "viewer").user
+    for label in ("night", "monitor"):
+        accounts.create_token(user, PASSWORD, label, [Scope.READ], 9, DESK)
+    more = ["--password-stdin"] if command == "passwd" else []
+    done = typed(command, "viewer", *more, stdin="other words of a test\n")
+    assert "logins ended: 1, tokens ended: 2" in done
+    assert "tokens ended: 2" in typed("log", "viewer")
+    assert "tokens" in typed(command, "--help")
+
+
 @pytest.mark.parametrize("found", ["whole", "cut", "id", "id_"])
 def test_a_token_that_was_published(typed, accounts, engine, found):
     """Whose it is need not be known, and not all of it be there."""
@@ -115,7 +128,8 @@ def test_a_new_password_ends_the_wait_for_another_guess(typed, accounts):
     for _ in range(20):
         accounts.login("viewer", "wrong", DESK)
     assert accounts.login("viewer", PASSWORD, DESK).wait > 0
-    typed("passwd", "Viewer", "--password-stdin", stdin="other words of a test\n")
+    changed = typed("passwd", "Viewer", "--password-stdin", stdin="other words of a test\n")
+    assert "logins ended: 0, tokens ended: 0" in changed
     assert isinstance(accounts.login("viewer", "other words of a test", DESK), Welcome)
 
 

@@ -32,7 +32,7 @@ from dqm_app.accounts.errors import (
     WeakPassword,
 )
 from dqm_app.accounts.roles import Role
-from dqm_app.accounts.tables import Table, UserRow
+from dqm_app.accounts.tables import Table, TokenRow, UserRow
 from dqm_app.accounts.throttle import OF_NAME
 from dqm_app.accounts.tokens import LONGEST_DAYS, Scope
 
@@ -202,11 +202,21 @@ def test_a_new_password_logs_everybody_out(accounts, engine):
     """Programs, too."""
     welcome = logged_in(accounts, "viewer")
     token, _ = accounts.create_token(welcome.user, PASSWORD, "t", [Scope.READ], 1, DESK)
-    assert accounts.change_password(welcome.user, "wrong", "other words of a test", DESK)
+    refused = accounts.change_password(welcome.user, "wrong", "other words of a test", DESK)
+    assert refused == Refused()
+    with pytest.raises(WeakPassword):
+        accounts.change_password(welcome.user, PASSWORD, PASSWORD, DESK)
     with pytest.raises(WeakPassword):
         accounts.change_password(welcome.user, PASSWORD, "short", DESK)
     assert accounts.owner(welcome.secret) is not None
-    assert accounts.change_password(welcome.user, PASSWORD, "other words of a test", DESK) is None
+    logged_in(accounts, "viewer")
+    accounts.create_token(of(engine, "expert"), PASSWORD, "t", [Scope.READ], 1, DESK)
+    for ends in (welcome.ends - 1e6, welcome.ends):  # one has ended already
+        with Session(engine) as session, session.begin():
+            _, made = tokens.create(session, welcome.user, "t", [Scope.READ], 1)
+            session.get_one(TokenRow, made.id).ends = ends
+    done = accounts.change_password(welcome.user, PASSWORD, "other words of a test", DESK)
+    assert (done.user.name, done.browsers, done.tokens) == ("viewer", 2, 2)
     assert accounts.owner(welcome.secret) is None and accounts.bearer(token) is None
     assert isinstance(accounts.login("viewer", PASSWORD, DESK), Refused)
     assert isinstance(accounts.login("viewer", "other words of a test", DESK), Welcome)

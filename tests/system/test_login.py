@@ -161,8 +161,15 @@ def test_the_account_page(server):
     assert (
         "Not changed" in visitor.form("/account/password", words | {"new": "s", "again": "s"}).text
     )
-    assert visitor.form("/account/password", words).status == 303
-    eventually(lambda: everywhere(visitor) == {False}, "so is this browser")
+    server.token("selfish", [Scope.READ])
+    assert "log out everywhere and end 1 token<" in visitor.ask("/account").text
+    before = Visitor(server, cookies=dict(visitor.cookies))
+    answer = visitor.form("/account/password", words)
+    assert answer.status == 303
+    eventually(lambda: everywhere(before) == {False}, "so is this browser")
+    page = visitor.ask(answer.header("Location")).text
+    assert "Your password is changed" in page and "1 token for programs ended" in page
+    assert "is changed" not in visitor.ask("/login?changed=<b>").text
     assert visitor.login("selfish", "other words of a test").status == 303
     assert "Who did what" in logged_in(server, "admin").ask("/account").text
 
