@@ -8,10 +8,10 @@ import time
 import zlib
 from typing import Any, ClassVar
 
-from bokeh.protocol.exceptions import MessageError
+from bokeh.protocol.exceptions import MessageError, ProtocolError
 from bokeh.protocol.message import Message
 from bokeh.server.views.ws import WSHandler
-from bokeh.util.token import get_token_payload
+from bokeh.util.token import check_token_signature, get_token_payload
 
 from dqm_app.accounts import sessions
 from dqm_app.accounts.errors import AccountsUnavailable
@@ -32,6 +32,8 @@ MESSAGES_PER_SECOND = 200.0
 MESSAGES_AT_ONCE = 400.0
 PARTS = 3
 """Of a message: header, metadata and content."""
+LONGEST_TOKEN = 16_384
+"""Characters; a token has some hundreds, and as many as the query of the page's address."""
 SESSION_KEY = "dqm-session"
 """In the token of the page: the number of the session for which it was made."""
 
@@ -76,14 +78,23 @@ class GuardedSocket(Guarded, WSHandler):
         Tokens are signed and last for minutes: who finds one somewhere could join the page of
         somebody else.
         """
+        payload = self._payload()
+        if payload is None:
+            self._refuse("no token of a page")
+            return
         secret = None if self.visitor is None else self.visitor.secret
         if secret is not None:
-            if not self._is_for(secret):
+            if payload.get(SESSION_KEY) != sessions.number(secret):
+                self._refused = True
                 log.warning("%s shows the token of another login", self.request.remote_ip)
                 self.close(LOGGED_OUT, "this page belongs to another login")
                 return
             self._watch = asyncio.get_running_loop().create_task(self._look(secret))
-        super().open()
+        try:
+            super().open()
+        except ProtocolError as error:  # Bokeh has closed it, e.g. since the token has expired
+            self._refused = True
+            log.warning("%s: %s", self.request.remote_ip, error)
 
     @property
     def max_message_size(self) -> int:
@@ -144,12 +155,25 @@ class GuardedSocket(Guarded, WSHandler):
         )
         self.close(REFUSED, "not what this page says")
 
-    def _is_for(self, secret: str) -> bool:
+    def _payload(self) -> dict[str, Any] | None:
+        """What the token says; None: it is not one that we made.
+
+        Its signature is looked at before it is unpacked, which has no limit.
+        """
+        token, application = self._token or "", self.application
+        if len(token) > LONGEST_TOKEN:
+            return None
+        signed, key = application.sign_sessions, application.secret_key
         try:
-            payload = get_token_payload(self._token or "")
-        except (ValueError, KeyError, TypeError, zlib.error):  # no token at all
-            return False
-        return payload.get(SESSION_KEY) == sessions.number(secret)
+            if not check_token_signature(token, signed=signed, secret_key=key):
+                return None
+            payload = get_token_payload(token)
+        except (
+            *(ValueError, TypeError, KeyError, AttributeError),
+            *(AssertionError, RecursionError, zlib.error),
+        ):
+            return None
+        return payload
 
     async def _look(self, secret: str) -> None:
         while True:

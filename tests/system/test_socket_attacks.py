@@ -8,16 +8,18 @@ import gzip
 import io
 import json
 import re
+import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
-from bokeh.util.token import get_token_payload
+from bokeh.util.token import generate_jwt_token, generate_session_id, get_token_payload
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError
-from visitors import PAGE, LoginServer, Visitor, closed, logged_in, open_socket, run
+from visitors import PAGE, SECRET, LoginServer, Visitor, closed, logged_in, open_socket, run
 
 from dqm_app.limits import MESSAGE_BYTES
-from dqm_app.login.sockets import MESSAGES_AT_ONCE, MESSAGES_PER_SECOND, REFUSED
+from dqm_app.login.sockets import MESSAGES_AT_ONCE, MESSAGES_PER_SECOND, REFUSED, SESSION_KEY
 
 pytestmark = pytest.mark.system
 BOMB_MB = 60
@@ -138,6 +140,63 @@ def test_bytes_that_unpack_to_much_more(server):
     assert "Traceback" not in text
     assert "viewer: sent an event 'TitleChanged', as no page of ours does" in text
     assert packed["data"][:100] not in text
+
+
+def text_of(token: object) -> str:
+    """Coded as tokens are."""
+    data = token if isinstance(token, bytes) else json.dumps(token).encode()
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def bad_tokens() -> dict[str, str]:
+    """Such as anybody can write; one has as many characters as it may have."""
+    packed = text_of(zlib.compress(b'{"a":"' + b"a" * 8_000_000 + b'"}', 9))
+    session_id = generate_session_id(b"another", signed=True)
+    good = {"session_id": session_id, "session_expiry": time.time() + 300}
+    return {
+        "unpacks to much more": text_of(good | {"__bk__zlib_": packed}),
+        "the same, with a signature": text_of(good | {"__bk__zlib_": packed}) + "." + "A" * 43,
+        "long": text_of({"session_id": "x" * 40_000}),
+        "nested": text_of(b"[" * 12_000),
+        "packed number": text_of(good | {"__bk__zlib_": 5}) + ".x",
+        "packed list": text_of(good | {"__bk__zlib_": text_of(zlib.compress(b"[[1]]"))}),
+        "list": text_of([1]) + ".x",
+        "not coded": "x.y",
+        "dots": ".....",
+        "another key": generate_jwt_token(session_id, b"another", True),
+    }
+
+
+@pytest.mark.parametrize("what", bad_tokens())
+def test_tokens_that_are_not_ours(server, what):
+    """None is unpacked, and each costs a line of the log."""
+    visitor, token = logged_in(server, "viewer"), bad_tokens()[what]
+    visitor.ask(PAGE)
+    before, said = peak_kb(server), len(server.text())
+
+    async def scenario() -> int | None:
+        return await asyncio.wait_for(closed(await open_socket(visitor, token)), 30)
+
+    assert run(scenario()) == REFUSED
+    assert peak_kb(server) - before < 5000
+    text = server.text()[said:]
+    assert "Traceback" not in text and "sent no token of a page" in text, text
+
+
+def test_a_token_that_has_expired(server):
+    visitor = logged_in(server, "viewer")
+    payload = get_token_payload(visitor.ask(PAGE).token)
+    session_id, key = generate_session_id(SECRET.encode(), signed=True), SECRET.encode()
+    more = {SESSION_KEY: payload[SESSION_KEY]}
+    expired = generate_jwt_token(session_id, key, True, more, expiration=-10)
+    before = len(server.text())
+
+    async def scenario() -> None:
+        await asyncio.wait_for(closed(await open_socket(visitor, expired)), 30)
+
+    run(scenario())
+    text = server.text()[before:]
+    assert "Traceback" not in text and "Token is expired" in text, text
 
 
 NESTED = "[" * 50_000 + "]" * 50_000
