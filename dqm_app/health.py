@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import ClassVar
 
 from dqm_app.accounts.tokens import Scope
-from dqm_app.login.access import Access, Guarded
+from dqm_app.login.access import Access, Guarded, bearer_of
 from dqm_app.process_parts import accounts_of, metrics_of, service_of
 from dqm_app.readiness import readiness
 
@@ -70,9 +70,8 @@ class MetricsPage(Monitored):
         secret = service_of(self.server_context).settings.metrics_token
         if secret is None:
             return False
-        scheme, _, shown = self.request.headers.get("Authorization", "").partition(" ")
-        right = secret.get_secret_value().encode()
-        return scheme.lower() == "bearer" and hmac.compare_digest(shown.strip().encode(), right)
+        shown, right = bearer_of(self), secret.get_secret_value().encode()
+        return shown is not None and hmac.compare_digest(shown.encode(), right)
 
     async def get(self) -> None:
         """In the format that is asked for."""

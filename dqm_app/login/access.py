@@ -169,7 +169,7 @@ class Guarded(RequestHandler):
         headers = self.request.headers
         if headers.get("Sec-Fetch-Site", "same-origin") not in SAME_SITES:
             raise HTTPError(HTTPStatus.FORBIDDEN)
-        if "Authorization" in headers:
+        if bearer_of(self) is not None:
             if self.scope is None:
                 raise HTTPError(HTTPStatus.FORBIDDEN)
             return
@@ -219,6 +219,16 @@ class Guarded(RequestHandler):
 def _error_in(kwargs: Mapping[str, Any]) -> BaseException | None:
     """What Tornado caught."""
     return kwargs.get("exc_info", (None, None, None))[1]
+
+
+def bearer_of(handler: RequestHandler) -> str | None:
+    """The token that whoever calls shows, however bad; None: no token at all.
+
+    Other schemes are not for us: a browser adds ``Authorization: Basic …`` to whatever it asks of a
+    host with such a lock before it.
+    """
+    scheme, _, shown = handler.request.headers.get("Authorization", "").partition(" ")
+    return shown.strip() if scheme.casefold() == "bearer" else None  # RFC 9110, 11.1
 
 
 def client_of(handler: RequestHandler) -> Client:

@@ -17,7 +17,7 @@ from dqm_app.accounts.accounts import HASHING_AT_ONCE, Accounts, KnownOwners
 from dqm_app.accounts.errors import AccountsUnavailable
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.sessions import SEEN_SECONDS
-from dqm_app.login.access import ANYBODY, Visitor
+from dqm_app.login.access import ANYBODY, Visitor, bearer_of
 from dqm_app.login.cookies import Cookies
 from dqm_app.meters import Meters, NoMeters
 from dqm_db.errors import DQMError
@@ -32,7 +32,6 @@ T = TypeVar("T")
 THREADS = 4
 MOST_WAITING = 40
 """Passwords that one process has to check, or is checking: some seconds of work."""
-BEARER = "Bearer "
 NOBODY_YET = "nobody yet"
 """Known for a moment, too; no secret is that short."""
 
@@ -135,11 +134,9 @@ class Gate:
         """The same by our own cookies and tokens."""
         if self.accounts is None or self.cookies is None:
             return ANYBODY
-        authorization = handler.request.headers.get("Authorization")
-        if authorization is not None:
-            if not authorization.startswith(BEARER):
-                return None
-            return await self._program(self.accounts, authorization.removeprefix(BEARER).strip())
+        shown = bearer_of(handler)
+        if shown is not None:
+            return await self._program(self.accounts, shown)
         secret = self.cookies.session(handler.request)
         return None if secret is None else await self.browser(secret)
 
