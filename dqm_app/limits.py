@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import resource
+import socket
 import time
 from typing import Any, ClassVar
 
@@ -24,6 +25,8 @@ MESSAGE_BYTES = 100_000
 BODY_SECONDS = 20.0
 IDLE_SECONDS = 20.0
 """For the header of a request, and between two; longer than nginx keeps connections to us."""
+UNREAD_SECONDS = 60.0
+"""For which a client may take nothing of what is sent to it."""
 FILES_KEPT = 100
 """Open files that clients do not get: the database, the accounts and downloads need some."""
 SAID_SECONDS = 60.0
@@ -44,12 +47,24 @@ class BoundedServer(HTTPServer):
         most = max(files - FILES_KEPT, files // 2)
         # the kernel gives the lowest number that is free
         if stream.socket.fileno() < most:
+            _hang_up_on_who_does_not_read(stream.socket)
             super().handle_stream(stream, address)
             return
         stream.close()
         if time.monotonic() - self._said >= SAID_SECONDS:
             type(self)._said = time.monotonic()
             log.warning("more than %d connections: new ones are closed; see LimitNOFILE", most)
+
+
+def _hang_up_on_who_does_not_read(connection: socket.socket) -> None:
+    """Tornado waits for such a client as long as it lives; who reads slowly is left alone.
+
+    The kernel closes a connection of which nothing arrives or is taken, see ``tcp(7)``. Clients
+    with a UNIX socket are a web server on this host, which has limits of its own.
+    """
+    option = getattr(socket, "TCP_USER_TIMEOUT", None)  # of Linux
+    if option is not None and connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, option, int(UNREAD_SECONDS * 1000))
 
 
 def limit_clients() -> None:
