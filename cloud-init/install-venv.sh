@@ -56,6 +56,7 @@ services() {
     answers 8100 dqm-primary.service
   else
     systemctl enable dqm-replica.service dqm-dashboard.service
+    systemctl enable --now dqm-accounts-backup.timer
     # they wait for certificates when there are none
     restart dqm-replica.service dqm-dashboard.service
     if [ -e $ETC/tls/cert.pem ]; then answers 8100 dqm-replica.service; fi

@@ -6,12 +6,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import click
 from sqlalchemy.orm import Session
 
 from dqm_app.accounts import audit, sessions, throttle, tokens, users
 from dqm_app.accounts.audit import Event
+from dqm_app.accounts.backing_up import copy_accounts
 from dqm_app.accounts.opening import open_accounts, translated, upgrade
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.sessions import Lifetime
@@ -208,6 +210,24 @@ def show(name: str) -> None:
             f"  {_minute(token.created)}  {token.id}  {token.label}: "
             f"{' '.join(sorted(token.scopes))}, {used}, ends {_minute(token.ends)}"
         )
+
+
+@user.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--keep",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Copies that there are in the end; earlier ones become FILE.1, FILE.2 and so on.",
+)
+def backup(file: Path, keep: int) -> None:
+    """Copy the accounts into FILE, also while the dashboard uses them.
+
+    For accounts in a file; those on a database server are copied with its own tool.
+    """
+    copy_accounts(load(AccountSettings).url, file, keep)
+    click.echo(f"the accounts are copied to {file}")
 
 
 @user.command()

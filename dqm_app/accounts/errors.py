@@ -11,6 +11,12 @@ class AccountsUnavailable(DQMError):
     exit_code = 69
 
 
+class AccountsNotCopied(DQMError):
+    """The accounts are not there, are damaged, or their copy cannot be written."""
+
+    exit_code = 74
+
+
 class NewerAccounts(DQMError):
     """The database of accounts belongs to a newer release."""
 
