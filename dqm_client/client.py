@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import ssl
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import numpy as np
@@ -17,8 +18,11 @@ from dqm_client.baskets import Order
 from dqm_client.connection import Connection
 from dqm_client.files import PartialFile
 
+T = TypeVar("T")
 API = "/api/v1"
 PAGE = 1000
+PART = 25
+"""Columns asked for at once: of 38,000 runs, as many values as one answer may have."""
 
 
 class Client:
@@ -185,8 +189,12 @@ class Client:
         self, camera: str, *columns: str, first: int | None = None, last: int | None = None
     ) -> Table:
         """Statistics over all runs, a column for each ``QUANTITY.STATISTIC``."""
-        return self._table(
-            f"/cameras/{_part(camera)}/trends", column=columns, first=first, last=last
+        wanted = list(dict.fromkeys(columns))
+        if not wanted:
+            raise ValueError("no statistics are given: see trend_names")
+        path = f"/cameras/{_part(camera)}/trends"
+        return _beside(
+            self._table(path, column=some, first=first, last=last) for some in _parts(wanted)
         )
 
     def pixels(
@@ -198,12 +206,13 @@ class Client:
         first: int | None = None,
         last: int | None = None,
     ) -> Table:
-        """A quantity of some pixels over all runs, a column for each pixel."""
-        return self._table(
-            f"/cameras/{_part(camera)}/pixels/{_part(quantity)}",
-            pixel=[int(pixel) for pixel in pixels],
-            first=first,
-            last=last,
+        """A quantity of some or all pixels over all runs, a column for each, by their ids."""
+        wanted = sorted({int(pixel) for pixel in pixels})
+        if not wanted:
+            raise ValueError("no pixels are given")
+        path = f"/cameras/{_part(camera)}/pixels/{_part(quantity)}"
+        return _beside(
+            self._table(path, pixel=some, first=first, last=last) for some in _parts(wanted)
         )
 
     def original(self, camera: str, run: int, file: str | Path) -> Path:
@@ -293,6 +302,21 @@ def _table(found: dict[str, Any]) -> Table:
     return Table(columns, meta=found["meta"])
 
 
+def _parts(columns: list[T]) -> Iterator[list[T]]:
+    return (columns[at : at + PART] for at in range(0, len(columns), PART))
+
+
+def _beside(tables: Iterable[Table]) -> Table:
+    """Tables with a row per run, as one; without runs that came or went between two answers."""
+    parts = list(tables)
+    runs = functools.reduce(np.intersect1d, [np.asarray(part["run"]) for part in parts])
+    found, *others = (part[np.isin(np.asarray(part["run"]), runs)] for part in parts)
+    for other in others:
+        other.remove_column("run")
+        found.add_columns(list(other.itercols()))
+    return found
+
+
 def _nan(values: Any) -> Any:
     if isinstance(values, list):
         return [_nan(value) for value in values]
@@ -304,7 +328,7 @@ def _iso(moment: datetime | str | None) -> str | None:
 
 
 def _part(name: str) -> str:
-    return quote(name, safe="")
+    return quote(str(name), safe="")
 
 
 def _not_there(file: str | Path) -> Path:

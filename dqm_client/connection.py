@@ -6,7 +6,10 @@ import contextlib
 import gzip
 import http.client
 import json
+import random
+import re
 import ssl
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +24,12 @@ TRIES = 6
 """How often in a row something is tried that may succeed later."""
 LONGEST_WAIT = 10.0
 """Seconds between two tries, at most."""
+PATIENCE = 600.0
+"""Seconds for which one who asks too much waits for his turn."""
+AT_ONCE = 8
+"""Questions of all threads together. The dashboard works on two of one user and lets thirty wait,
+so that four notebooks of his are never refused."""
+_TOKEN = re.compile(r"dqm_[A-Za-z0-9_-]+")
 
 
 class Connection:
@@ -31,7 +40,7 @@ class Connection:
     url : str
         Of the dashboard, with the prefix below which it is served if there is one.
     token : str or None
-        None: of a dashboard that lets everybody in.
+        Blanks and line ends around it do not count. None: of a dashboard that lets everybody in.
     timeout : float
         Seconds without a byte.
     context : ssl.SSLContext or None
@@ -40,7 +49,7 @@ class Connection:
     Raises
     ------
     ValueError
-        *url* is none of HTTP, or a token would be sent where anybody can read it.
+        *url* is none of HTTP, *token* is none, or it would be sent where anybody can read it.
     """
 
     def __init__(
@@ -50,10 +59,16 @@ class Connection:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is no address of a dashboard: https://HOST[:PORT][/PREFIX]")
         local = parts.hostname in ("localhost", "127.0.0.1", "::1")
+        token = (token or "").strip()
         if token and parts.scheme == "http" and not local:
             raise ValueError(f"the token would be sent unencrypted to {parts.hostname}: use https")
+        if token and not _TOKEN.fullmatch(token):  # whatever it is, it is in no traceback
+            raise ValueError(
+                "this is no token, which begins with dqm_: see the page of your account"
+            )
         self.url = url.rstrip("/")
         self._token = token
+        self._places = threading.BoundedSemaphore(AT_ONCE)
         self._timeout = timeout
         handlers: list[urllib.request.BaseHandler] = [_NoRedirects()]
         if context is not None:
@@ -63,13 +78,17 @@ class Connection:
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Any:
         """What the JSON at *path* says; values of *query* that are None are left out.
 
-        When the dashboard says that it has too much to do, it is asked again.
+        When the dashboard says that it has too much to do, it is asked again. May be called by
+        several threads.
         """
         given = {key: value for key, value in (query or {}).items() if value is not None}
         address = f"{path}?{urlencode(given, doseq=True)}" if given else path
 
         def ask() -> Any:
-            with self.open("GET", address, headers={"Accept-Encoding": "gzip"}) as found:
+            with (
+                self._places,
+                self.open("GET", address, headers={"Accept-Encoding": "gzip"}) as found,
+            ):
                 return _json(found)
 
         return tried(ask, lambda error: error.retry_after is not None)
@@ -115,15 +134,18 @@ class Connection:
 
 def tried(attempt: Callable[[], T], is_worth_it: Callable[[ApiError], bool]) -> T:
     """What *attempt* gives, which is made again after errors that are worth it."""
-    for left in reversed(range(TRIES)):
+    end = time.monotonic() + PATIENCE
+    failed = 0
+    while True:
         try:
             return attempt()
         except ApiError as error:
-            if not left or not is_worth_it(error):
+            failed += error.status != 429  # that is no failure: others of ours are before us
+            if not is_worth_it(error) or failed >= TRIES or time.monotonic() > end:
                 raise
-            wait = error.retry_after or 2.0 ** (TRIES - left - 2)
-        time.sleep(min(wait, LONGEST_WAIT))
-    raise AssertionError("the last try returns or raises")
+            wait = error.retry_after or 2.0 ** (failed - 2)
+        # not all at the same time who were refused at the same time
+        time.sleep(min(wait, LONGEST_WAIT) * random.uniform(1.0, 1.5))  # noqa: S311
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
