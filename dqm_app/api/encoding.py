@@ -131,7 +131,7 @@ def _csv(table: Table) -> bytes:
     text = io.StringIO()
     writer = csv.writer(text)
     flat = [part for column in table.columns for part in _flat(column)]
-    writer.writerow([name for name, _ in flat])
+    writer.writerow([_safe(name) for name, _ in flat])
     for row in zip(*(values for _, values in flat), strict=True):
         writer.writerow(["" if value is None else _safe(value) for value in row])
     return text.getvalue().encode()

@@ -60,6 +60,12 @@ def test_csv_is_safe_to_open_in_a_spreadsheet() -> None:
     assert rows[2][4] == 'a "b", c'
 
 
+def test_names_of_columns_are_no_formulas_either() -> None:
+    table = Table("t", (Column("=HYPERLINK(1)", np.array([1])), Column("a\nb", np.array([2]))), {})
+    header = next(csv.reader(io.StringIO(encode(table, Format.CSV).decode(), newline="")))
+    assert header == ["'=HYPERLINK(1)", "a\ufffdb"]
+
+
 @pytest.mark.filterwarnings("error")
 def test_csv_is_read_as_it_is() -> None:
     found = AstropyTable.read(encode(TABLE, Format.CSV).decode(), format="ascii.csv")
