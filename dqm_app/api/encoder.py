@@ -11,11 +11,13 @@ import asyncio
 import contextlib
 import gzip
 import hashlib
+import logging
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -35,6 +37,8 @@ MOST_VALUES = 1_000_000
 WAITING = 8
 """Large tables that wait for their turn; then programs are told to ask later."""
 RETRY_SECONDS = 5
+LONGEST_SECONDS = 300.0
+"""A table that is not made by then never will be: the process hangs, and is killed."""
 IDLE_SECONDS = 60.0
 """After so long without a table the process gives its memory back."""
 NICENESS = 10
@@ -42,6 +46,7 @@ COMPRESS_FROM = 1_000
 """Bytes; less is not worth it."""
 COMPRESSION = 5
 COMMAND = (sys.executable, "-c", "from dqm_app.api.encoder import main; main()")
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,8 @@ class Encoder:
         Raises
         ------
         ProblemError
-            400: it is too large; 503: too many others wait, or the other process was killed.
+            400: it is too large; 503: too many others wait, or the other process was killed or
+            hung.
         """
         values = _values(table)
         if values > MOST_VALUES:
@@ -116,6 +122,8 @@ class Encoder:
         try:
             return await loop.run_in_executor(self._there, self._ask, table, form, compress)
         except (EOFError, OSError) as error:
+            if not self._is_closed:
+                _log.warning("the process that encodes tables was lost: %r", error)
             detail = "the table could not be made just now: ask again"
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, RETRY_SECONDS) from error
         finally:
@@ -176,9 +184,15 @@ class _OtherProcess:
             )
 
     def ask(self, question: tuple[Table, Format, bool]) -> Any:
-        """The answer; raises `EOFError` or `OSError` when the process is gone."""
-        self._ours.send(question)
-        return self._ours.recv()
+        """The answer; raises `EOFError` or `OSError` when the process is gone, or hangs."""
+        too_long = threading.Timer(LONGEST_SECONDS, self._process.kill)
+        too_long.daemon = True
+        too_long.start()
+        try:
+            self._ours.send(question)
+            return self._ours.recv()
+        finally:
+            too_long.cancel()
 
     def end(self) -> None:
         self._process.kill()

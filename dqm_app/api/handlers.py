@@ -41,6 +41,9 @@ from dqm_db.errors import DatabaseUnavailable, RunNotFound
 from dqm_db.reader import Snapshot
 
 Q = TypeVar("Q", bound=Question)
+T = TypeVar("T")
+_LOG_IN = "log in, or show a token: Authorization: Bearer dqm_…"
+_ENDED = "this token is none, or has ended: the page of your account makes another one"
 
 
 class ApiHandler(Guarded):
@@ -129,16 +132,21 @@ class ApiHandler(Guarded):
         """That of a table is known; that of a short answer is made of it."""
         return self._etag or super().compute_etag()
 
+    async def found(self, loader: Callable[[Snapshot], T]) -> T:
+        """What *loader* reads, when it is its turn."""
+        async with self.api.turns.reading:
+            return await self.service.run(loader)
+
     async def read(self, loader: Callable[[Snapshot], BaseModel]) -> None:
         """Answer with what *loader* reads, as JSON."""
         async with self.turn:
-            found = await self.service.run(loader)
+            found = await self.found(loader)
         await self.answer(found)
 
     async def read_table(self, loader: Callable[[Snapshot], Table], form: Format) -> None:
         """Answer with the table that *loader* reads."""
         async with self.turn:
-            await self.answer_table(await self.service.run(loader), form)
+            await self.answer_table(await self.found(loader), form)
 
     async def options(self, *_path: str) -> None:
         """What may be asked; nothing that lets pages of other sites ask."""
@@ -176,7 +184,7 @@ class ApiHandler(Guarded):
             self.set_unreachable()
             detail = UNREACHABLE
         elif status_code == HTTPStatus.UNAUTHORIZED:
-            detail = "log in, or show a token: Authorization: Bearer dqm_…"
+            detail = _ENDED if "Authorization" in self.request.headers else _LOG_IN
         elif status_code == HTTPStatus.FORBIDDEN:
             detail = "this needs another role, or a token with another scope"
         elif status_code == HTTPStatus.METHOD_NOT_ALLOWED:

@@ -15,23 +15,28 @@ OF_ONE = 2
 WAITING_OF_ONE = 30
 """Further ones of his that wait; then he is told to ask later."""
 WAITING = 100
-"""The same of all users together."""
+"""Unanswered questions of all users together; then everybody is told to ask later."""
 RETRY_SECONDS = 2
 
 
 class Turns:
-    """Lets some questions be worked on at the same time, and others wait, in order.
+    """Lets some questions of each user be worked on at the same time, and others wait, in order.
 
     Parameters
     ----------
-    at_once : int
-        Questions of all users together that are worked on; what is left of the threads that read
-        the database is for pages.
+    readers : int
+        Questions of all users together for which the database is read at the same time; what is
+        left of the threads that read it is for pages.
+
+    Attributes
+    ----------
+    reading : asyncio.Semaphore
+        To be held while the database is read, and no longer: a table that is being written, or
+        waits for that, keeps nobody from reading.
     """
 
-    def __init__(self, at_once: int) -> None:
-        self._places = asyncio.Semaphore(at_once)
-        self._at_once = at_once
+    def __init__(self, readers: int) -> None:
+        self.reading = asyncio.Semaphore(readers)
         self._own: dict[str, asyncio.Semaphore] = {}
         self._asking: Counter[str] = Counter()
 
@@ -41,13 +46,13 @@ class Turns:
         if self._asking[who] >= OF_ONE + WAITING_OF_ONE:
             detail = f"{self._asking[who]} of your questions are unanswered: wait for those first"
             raise ProblemError(HTTPStatus.TOO_MANY_REQUESTS, detail, RETRY_SECONDS)
-        if self._asking.total() >= self._at_once + WAITING:
+        if self._asking.total() >= WAITING:
             detail = "too many programs ask at the same time: ask again in a moment"
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, RETRY_SECONDS)
         self._asking[who] += 1
         own = self._own.setdefault(who, asyncio.Semaphore(OF_ONE))
         try:
-            async with own, self._places:
+            async with own:
                 yield
         finally:
             self._asking[who] -= 1

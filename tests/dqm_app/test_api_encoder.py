@@ -119,6 +119,28 @@ def test_a_process_that_was_killed_is_replaced() -> None:
     asyncio.run(kill())
 
 
+def test_a_process_that_hangs_is_replaced(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of a question that is larger than what fits into the pipe."""
+
+    async def hang() -> None:
+        async with opened() as made:
+            first = await made.encode(table(2), Format.FITS, False)
+            pid = pid_of(made)
+            os.kill(pid, signal.SIGSTOP)
+            with monkeypatch.context() as patched, pytest.raises(ProblemError) as lost:
+                patched.setattr(encoder, "LONGEST_SECONDS", 0.2)
+                await made.encode(table(10_000, 50), Format.VOTABLE, False)
+            assert lost.value.status_code == HTTPStatus.SERVICE_UNAVAILABLE
+            assert lost.value.retry_after
+            assert await made.encode(table(2), Format.FITS, False) == first
+            assert pid_of(made) != pid
+
+    asyncio.run(hang())
+    assert "was lost" in caplog.text
+
+
 def test_a_fault_is_told_and_the_process_goes_on() -> None:
     broken = Table("t", (Column("a", np.zeros(2)), Column("b", np.zeros(3))))
 
