@@ -97,6 +97,14 @@ def test_logging_in_behind_nginx(guarded: Guarded) -> None:
     assert guarded.ask("/dqm_app").status == 302
 
 
+@pytest.mark.parametrize("name", ["X-Scheme", "X-Forwarded-Proto", "Forwarded"])
+def test_nobody_says_that_there_is_no_tls(guarded: Guarded, name: str) -> None:
+    """By a header that the dashboard believes of nginx: cookies would go over plain HTTP."""
+    value = "proto=http" if name == "Forwarded" else "http"
+    answer = guarded.web.ask("/login", **{name: value})
+    assert answer.cookies and all("; Secure" in cookie for cookie in answer.cookies)
+
+
 def test_programs_behind_nginx(guarded: Guarded) -> None:
     words = ("token", "anna", "--label", "night", "--scope", "read", "--scope", "download")
     bearer = {"Authorization": f"Bearer {guarded.user(*words)}"}
