@@ -24,7 +24,7 @@ from dqm_app.accounts.opening import open_accounts, translated
 from dqm_app.accounts.sessions import BrowserSession, Lifetime
 from dqm_app.accounts.settings import AccountSettings
 from dqm_app.accounts.tables import TEXT_LENGTH
-from dqm_app.accounts.throttle import Counter
+from dqm_app.accounts.throttle import Admission, Counter
 from dqm_app.accounts.tokens import Scope, Token
 from dqm_app.accounts.users import ShutOut, User
 
@@ -92,9 +92,9 @@ class Accounts:
         """Check a password and begin a session."""
         counters = self._counters(name, client)
         with self._writing() as session:
-            wait = throttle.admit(session, counters)
-            if wait > 0:
-                return Refused(wait)
+            admission = throttle.admit(session, counters)
+            if admission.wait > 0:
+                return Refused(admission.wait)
             row = users.stored(session, name)
             stored = None if row is None else row.password
         with self._hashing:  # outside of the transaction: it takes long
@@ -106,6 +106,7 @@ class Accounts:
                 reason = "disabled" if right and row is not None and row.disabled else ""
                 known, reason = (row.name, reason) if row else ("", audit.NO_SUCH_USER)
                 audit.note(session, Event.LOGIN_FAILED, known, client.address, reason)
+                _note_limits(session, admission, known, client)
                 return Refused()
             throttle.forgive(session, counters)
             if passwords.is_outdated(row.password):
@@ -113,9 +114,10 @@ class Accounts:
             secret, ends = sessions.begin(
                 session, row.id, self.lifetime, client.address, client.browser
             )
-            audit.note(session, Event.LOGIN, row.name, client.address, client.browser[:TEXT_LENGTH])
+            user = User.of(row)
+            _note(session, Event.LOGIN, user, client, client.browser[:TEXT_LENGTH])
             audit.forget(session, self._audit_days)
-            return Welcome(User.of(row), secret, ends)
+            return Welcome(user, secret, ends)
 
     def has_users(self) -> bool:
         """Whether anybody has an account yet."""
@@ -141,15 +143,13 @@ class Accounts:
         """End this session."""
         with self._writing() as session:
             sessions.end(session, secret)
-            audit.note(session, Event.LOGOUT, user.name, client.address)
+            _note(session, Event.LOGOUT, user, client)
 
     def logout_everywhere(self, user: User, client: Client) -> int:
         """End all sessions of a user; how many there were."""
         with self._writing() as session:
             ended = sessions.end_all(session, user.id)
-            audit.note(
-                session, Event.LOGOUT_EVERYWHERE, user.name, client.address, f"{ended} sessions"
-            )
+            _note(session, Event.LOGOUT_EVERYWHERE, user, client, f"{ended} sessions")
             return ended
 
     def end_session(self, user: User, number: str, client: Client) -> bool:
@@ -157,7 +157,7 @@ class Accounts:
         with self._writing() as session:
             ended = sessions.end_numbered(session, user.id, number)
             if ended:
-                audit.note(session, Event.SESSION_ENDED, user.name, client.address, number)
+                _note(session, Event.SESSION_ENDED, user, client, number)
             return ended
 
     def sessions_of(self, user: User) -> list[BrowserSession]:
@@ -186,7 +186,7 @@ class Accounts:
                 return Refused()
             shut = users.set_password(session, user.name, new)
             detail = f"logins ended: {shut.browsers}, tokens ended: {shut.tokens}"
-            audit.note(session, Event.PASSWORD_CHANGED, user.name, client.address, detail)
+            _note(session, Event.PASSWORD_CHANGED, user, client, detail)
             return shut
 
     # ---- programs ------------------------------------------------------------------------------
@@ -223,7 +223,7 @@ class Accounts:
                 return Refused()
             text, token = tokens.create(session, user, label, scopes, days)
             detail = f"{token.id} {token.label}: {' '.join(sorted(token.scopes))}"
-            audit.note(session, Event.TOKEN_CREATED, user.name, client.address, detail)
+            _note(session, Event.TOKEN_CREATED, user, client, detail)
             return text, token
 
     def revoke_token(self, user: User, token_id: str, client: Client) -> bool:
@@ -231,7 +231,7 @@ class Accounts:
         with self._writing() as session:
             revoked = tokens.revoke(session, user.id, token_id)
             if revoked:
-                audit.note(session, Event.TOKEN_REVOKED, user.name, client.address, token_id)
+                _note(session, Event.TOKEN_REVOKED, user, client, token_id)
             return revoked
 
     def tokens_of(self, user: User) -> list[Token]:
@@ -241,10 +241,10 @@ class Accounts:
 
     # ---- the audit log -------------------------------------------------------------------------
 
-    def note(self, event: Event, user: User, client: Client, detail: str = "") -> None:
-        """Remember what a user did."""
+    def note_once(self, event: Event, user: User, client: Client, detail: str) -> None:
+        """Remember what a user does, perhaps over and over; see `audit.note_once`."""
         with self._writing() as session:
-            audit.note(session, event, user.name, client.address, detail)
+            audit.note_once(session, event, user.name, client.address, detail, actor=user.name)
 
     def entries(self, *, name: str | None = None, most: int = 200) -> list[Entry]:
         """What was done, the newest first."""
@@ -257,16 +257,17 @@ class Accounts:
         # the hash that *password* fits, to be looked at again by the transaction that relies on it
         counters = self._counters(user.name, client)
         with self._writing() as session:
-            wait = throttle.admit(session, counters)
-            if wait > 0:
-                return Refused(wait)
+            admission = throttle.admit(session, counters)
+            if admission.wait > 0:
+                return Refused(admission.wait)
             row = users.stored(session, user.name)
             stored = None if row is None else row.password
         with self._hashing:
             right = passwords.is_right(stored, password)
         with self._writing() as session:
             if not right or stored is None:
-                audit.note(session, Event.LOGIN_FAILED, user.name, client.address, what)
+                _note(session, Event.LOGIN_FAILED, user, client, what)
+                _note_limits(session, admission, user.name, client)
                 return Refused()
             throttle.forgive(session, counters)
             return stored
@@ -288,6 +289,16 @@ class Accounts:
     def _reading(self) -> Iterator[Session]:
         with translated(self._engine), Session(self._reader) as session:
             yield session
+
+
+def _note(session: Session, event: Event, user: User, client: Client, detail: str = "") -> None:
+    audit.note(session, event, user.name, client.address, detail, actor=user.name)
+
+
+def _note_limits(session: Session, admission: Admission, name: str, client: Client) -> None:
+    for limit in admission.reached:
+        detail = f"{limit.free} failures {limit.of}"
+        audit.note(session, Event.GUESSES_LIMITED, name, client.address, detail)
 
 
 def _has_still(session: Session, user: User, stored: str) -> bool:

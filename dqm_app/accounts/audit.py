@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from dqm_app.accounts.tables import NAME_LENGTH, TEXT_LENGTH, AuditRow
+from dqm_app.accounts.tables import ACTOR_LENGTH, NAME_LENGTH, TEXT_LENGTH, AuditRow
 
 
 @enum.unique
@@ -18,6 +18,7 @@ class Event(enum.StrEnum):
 
     LOGIN = "login"
     LOGIN_FAILED = "login failed"
+    GUESSES_LIMITED = "must wait after failures"
     LOGOUT = "logout"
     LOGOUT_EVERYWHERE = "logout everywhere"
     SESSION_ENDED = "session ended"
@@ -46,6 +47,8 @@ class Entry:
     address : str
         Of the browser or program; empty for commands on the host itself.
     detail : str
+    actor : str
+        Who did it: a user, or ``host:NAME`` who typed a command; empty if that is not known.
     """
 
     at: float
@@ -53,26 +56,58 @@ class Entry:
     name: str
     address: str
     detail: str
+    actor: str
 
 
+HOST = "host:"
+"""Before the login name of whoever typed a command; no name of a user has a colon."""
+AGAIN_SECONDS = 3600.0
+"""What is done over and over, as a program fetches a file in parts, is noted once in this time."""
 NO_SUCH_USER = "no such user"
 """Detail of a failed login with the name of nobody. What was typed is not kept, since it may be a
 password in the wrong field (as login.defs has it, ``LOG_UNKFAIL_ENAB``)."""
 
 
-def note(session: Session, event: Event, name: str, address: str = "", detail: str = "") -> None:
+def note(
+    session: Session,
+    event: Event,
+    name: str,
+    address: str = "",
+    detail: str = "",
+    *,
+    actor: str = "",
+) -> None:
     """Add an entry; what is too long is cut, and what is not printable replaced.
 
-    *name* is that of a user as he writes it himself, or empty.
+    *name* is that of a user as he writes it himself, or empty; *actor* as in `Entry`.
     """
-    session.add(
-        AuditRow(
-            at=time.time(),
-            event=event.value,
-            name=printable(name)[:NAME_LENGTH],
-            address=printable(address)[:64],
-            detail=printable(detail)[:TEXT_LENGTH],
-        )
+    session.add(_row(event, name, address, detail, actor))
+
+
+def note_once(
+    session: Session, event: Event, name: str, address: str, detail: str, *, actor: str
+) -> None:
+    """The same, unless there is such an entry of the last `AGAIN_SECONDS`."""
+    row = _row(event, name, address, detail, actor)
+    same = select(AuditRow.id).where(
+        AuditRow.name == row.name,
+        AuditRow.at > row.at - AGAIN_SECONDS,
+        AuditRow.event == row.event,
+        AuditRow.address == row.address,
+        AuditRow.detail == row.detail,
+    )
+    if session.scalar(same.limit(1)) is None:
+        session.add(row)
+
+
+def _row(event: Event, name: str, address: str, detail: str, actor: str) -> AuditRow:
+    return AuditRow(
+        at=time.time(),
+        event=event.value,
+        name=printable(name)[:NAME_LENGTH],
+        address=printable(address)[:64],
+        detail=printable(detail)[:TEXT_LENGTH],
+        actor=printable(actor)[:ACTOR_LENGTH],
     )
 
 
@@ -84,7 +119,7 @@ def read(
     if name is not None:
         query = query.where(AuditRow.name == name)
     rows = session.scalars(query.order_by(AuditRow.at.desc(), AuditRow.id.desc()).limit(most))
-    return [Entry(row.at, row.event, row.name, row.address, row.detail) for row in rows]
+    return [Entry(row.at, row.event, row.name, row.address, row.detail, row.actor) for row in rows]
 
 
 def forget(session: Session, days: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -44,6 +46,21 @@ def _minute(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
 
 
+def _note(session: Session, event: Event, name: str, detail: str = "") -> None:
+    audit.note(session, event, name, detail=detail, actor=audit.HOST + _typist())
+
+
+def _typist() -> str:
+    """Who types this, also through ``sudo``."""
+    by_sudo = os.environ.get("SUDO_USER")
+    if by_sudo:
+        return by_sudo
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container may know no name for it
+        return str(os.getuid())
+
+
 def _ended(shut: ShutOut) -> str:
     return f"logins ended: {shut.browsers}, tokens ended: {shut.tokens}"
 
@@ -74,7 +91,7 @@ def add(name: str, role: str, password_stdin: bool) -> None:
     password = _password(password_stdin)
     with _writing() as session:
         added = users.add(session, name, password, Role.of(role))
-        audit.note(session, Event.USER_ADDED, added.name, detail=role)
+        _note(session, Event.USER_ADDED, added.name, role)
     click.echo(f"{added.name} may log in as {role}")
 
 
@@ -101,8 +118,8 @@ def passwd(name: str, password_stdin: bool) -> None:
         shut = users.set_password(session, name, password)
         # whoever guessed, guessed another one; the user need not wait for that
         throttle.forgive(session, [Counter.of_name(shut.user.name)])
-        detail = f"{_ended(shut)}, by dqm user"
-        audit.note(session, Event.PASSWORD_CHANGED, shut.user.name, detail=detail)
+        detail = f"{_ended(shut)}"
+        _note(session, Event.PASSWORD_CHANGED, shut.user.name, detail)
     click.echo(f"{shut.user.name} has another password ({_ended(shut)})")
 
 
@@ -112,8 +129,8 @@ def passwd(name: str, password_stdin: bool) -> None:
 def role(name: str, role: str) -> None:
     """Let NAME do more, or less."""
     with _writing() as session:
-        changed = users.set_role(session, name, Role.of(role))
-        audit.note(session, Event.USER_ROLE, changed.name, detail=role)
+        changed, before = users.set_role(session, name, Role.of(role))
+        _note(session, Event.USER_ROLE, changed.name, f"{before.word} → {role}")
     click.echo(f"{changed.name} is {role} now")
 
 
@@ -128,7 +145,7 @@ def disable(name: str, undo: bool) -> None:
         else:
             shut = users.disable(session, name)
             changed, event, detail = shut.user, Event.USER_DISABLED, _ended(shut)
-        audit.note(session, event, changed.name, detail=detail)
+        _note(session, event, changed.name, detail)
     more = f" ({detail})" if detail else ""
     click.echo(f"{changed.name} may {'' if undo else 'not '}log in{more}")
 
@@ -161,7 +178,7 @@ def token(name: str, label: str, scopes: tuple[str, ...], days: float) -> None:
         except ValueError as error:
             raise click.UsageError(str(error)) from error
         detail = f"{made.id} {made.label}: {' '.join(sorted(made.scopes))}"
-        audit.note(session, Event.TOKEN_CREATED, row.name, detail=detail)
+        _note(session, Event.TOKEN_CREATED, row.name, detail)
     click.echo(text)
 
 
@@ -171,8 +188,8 @@ def revoke(token: str) -> None:
     """End TOKEN: its id, or as much of the token as was found; whose it is need not be known."""
     with _writing() as session:
         owner, revoked = tokens.revoke_found(session, token)
-        detail = f"{revoked.id} {revoked.label}: by dqm user"
-        audit.note(session, Event.TOKEN_REVOKED, owner.name, detail=detail)
+        detail = f"{revoked.id} {revoked.label}"
+        _note(session, Event.TOKEN_REVOKED, owner.name, detail)
     click.echo(f"the token {revoked.label!r} ({revoked.id}) of {owner.name} does not work any more")
 
 
@@ -183,8 +200,8 @@ def logout(name: str) -> None:
     with _writing() as session:
         found = User.of(users.required(session, name))
         ended = sessions.end_all(session, found.id)
-        detail = f"{ended} sessions, by dqm user"
-        audit.note(session, Event.LOGOUT_EVERYWHERE, found.name, detail=detail)
+        detail = f"{ended} sessions"
+        _note(session, Event.LOGOUT_EVERYWHERE, found.name, detail)
     click.echo(f"{found.name} is logged out everywhere (browsers: {ended})")
 
 
@@ -240,5 +257,6 @@ def log(name: str | None, most: int) -> None:
         entries = audit.read(session, name=known, most=most)
     for entry in reversed(entries):
         at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        words = (at, entry.name, entry.event, entry.address, entry.detail)
+        by = f"by {entry.actor}" if entry.actor not in ("", entry.name) else ""
+        words = (at, entry.name, entry.event, entry.address, entry.detail, by)
         click.echo("  ".join(word for word in words if word))

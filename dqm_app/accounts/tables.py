@@ -12,6 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 NAME_LENGTH = 64
 FOLDED_LENGTH = 3 * NAME_LENGTH
 TEXT_LENGTH = 500
+ACTOR_LENGTH = 80
 
 
 class Table(DeclarativeBase):
@@ -83,7 +84,10 @@ class AttemptRow(Table):
 
 
 class AuditRow(Table):
-    """Something that was done; `name` is a copy, since users can go while this stays."""
+    """Something that was done; `name` is a copy, since users can go while this stays.
+
+    `actor` is who did it: a user, or ``host:`` and a login name on the host; empty if not known.
+    """
 
     __tablename__ = "audit"
 
@@ -93,5 +97,6 @@ class AuditRow(Table):
     name: Mapped[str] = mapped_column(String(NAME_LENGTH))
     address: Mapped[str] = mapped_column(String(64))
     detail: Mapped[str] = mapped_column(String(TEXT_LENGTH))
+    actor: Mapped[str] = mapped_column(String(ACTOR_LENGTH), default="", server_default="")
 
     __table_args__ = (Index("ix_audit_name_at", "name", "at"),)

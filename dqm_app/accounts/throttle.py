@@ -36,10 +36,13 @@ class Limit:
         Failures after which the next attempt need not wait.
     longest : float
         The longest wait, seconds.
+    of : str
+        Whose failures they are, for the log.
     """
 
     free: int
     longest: float
+    of: str = ""
 
     def wait(self, failures: int) -> float:
         """Seconds that must pass after so many *failures*."""
@@ -48,9 +51,9 @@ class Limit:
         return min(2.0 ** min(failures - self.free, 32), self.longest)
 
 
-OF_NAME = Limit(5, 900.0)
-OF_BROWSER = Limit(10, 900.0)
-OF_ADDRESS = Limit(30, 300.0)
+OF_NAME = Limit(5, 900.0, "of the name")
+OF_BROWSER = Limit(10, 900.0, "of a browser that is known")
+OF_ADDRESS = Limit(30, 300.0, "of the address")
 """More than of a name: a whole control room can have one address."""
 DECAY_SECONDS = 600.0
 """After each of these an address has failed once less: more people are behind it than one, and who
@@ -83,6 +86,22 @@ class Counter:
         return cls("address:" + network_of(address), OF_ADDRESS)
 
 
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whether an attempt may be made.
+
+    Attributes
+    ----------
+    wait : float
+        0 when it may, else the seconds until another one may.
+    reached : tuple of Limit
+        Those after which the next attempt has to wait, if this one fails, while this one had not.
+    """
+
+    wait: float
+    reached: tuple[Limit, ...] = ()
+
+
 def network_of(address: str) -> str:
     """What is taken for one host: an IPv4 address, an IPv6 network of 64 bits, or other text."""
     try:
@@ -95,8 +114,8 @@ def network_of(address: str) -> str:
     return str(mapped if mapped is not None else ipaddress.ip_network((found, 64), strict=False))
 
 
-def admit(session: Session, counters: Sequence[Counter]) -> float:
-    """Count an attempt; 0 when it may be made, else the seconds until another one may.
+def admit(session: Session, counters: Sequence[Counter]) -> Admission:
+    """Count an attempt, if it may be made.
 
     One that may not be made does not count, so that impatience alone makes nobody wait longer.
     """
@@ -111,12 +130,13 @@ def admit(session: Session, counters: Sequence[Counter]) -> float:
         for row in rows:
             if not row.failures:  # made just now, for nothing
                 session.delete(row)
-        return longest
+        return Admission(longest)
     for row, failed in zip(rows, failures, strict=True):
         row.failures = failed + 1
         row.last = now
     _forget_old(session, now)
-    return 0.0
+    counted = zip(counters, failures, strict=True)
+    return Admission(0.0, tuple(one.limit for one, past in counted if past + 1 == one.limit.free))
 
 
 def _failures(row: AttemptRow, counter: Counter, now: float) -> int:

@@ -154,8 +154,8 @@ def set_password(session: Session, name: str, password: str) -> ShutOut:
     return _shut_out(session, row)
 
 
-def set_role(session: Session, name: str, role: Role) -> User:
-    """Let the user do more, or less, from the next request on.
+def set_role(session: Session, name: str, role: Role) -> tuple[User, Role]:
+    """Let the user do more, or less, from the next request on; the user, and the role before.
 
     Raises
     ------
@@ -167,8 +167,9 @@ def set_role(session: Session, name: str, role: Role) -> User:
     row = required(session, name)
     if role < Role.ADMIN:
         _require_other_admin(session, row)
+    before = Role.of(row.role)
     row.role = role.word
-    return User.of(row)
+    return User.of(row), before
 
 
 def disable(session: Session, name: str) -> ShutOut:

@@ -223,8 +223,8 @@ class BasketFile(ForExperts, StaticFileHandler):
         if headers.get("If-Range", tag) != tag and "Range" in headers:
             del headers["Range"]  # Tornado does not look; it would be the rest of another file
         if self.request.method == "GET":
-            part = headers.get("Range", "")[:60]
-            await self.remember(Event.DOWNLOAD, f"basket {basket.id} {part}".rstrip())
+            part = " in parts" if "Range" in headers else ""
+            await self.remember(Event.DOWNLOAD, f"basket {basket.id}{part}")
 
     def get_content_type(self) -> str:
         """Of a tar file."""
@@ -260,7 +260,7 @@ class OriginalFile(OfDownloads):
             return snapshot.header(camera, number), original, digest
 
         async with self.turn:
-            header, original, digest = await self.service.run(read)
+            header, original, digest = await self.found(read)
         self._etag = f'"{header.provenance.results_sha256}-{original.media}"'
         self.set_header("Content-Type", _MEDIA.get(original.media, "application/octet-stream"))
         self.set_header("Content-Disposition", as_attachment(file_name(header, original.media)))
@@ -273,8 +273,7 @@ class OriginalFile(OfDownloads):
             self.finish()
             return
         start, end = self._part(len(original.data))
-        size = len(original.data)
-        part = "" if (start, end) == (0, size) else f" bytes {start}-{end - 1} of {size}"
+        part = "" if (start, end) == (0, len(original.data)) else " in parts"
         if self.request.method == "GET":
             await self.remember(Event.DOWNLOAD, f"{camera} run {number}{part}")
         self.finish(original.data[start:end])

@@ -150,10 +150,16 @@ class Guarded(RequestHandler):
             self.check_xsrf_cookie()
 
     async def remember(self, event: Event, detail: str) -> None:
-        """Put into the audit log what the visitor does; nothing where there are no accounts."""
+        """Put into the audit log what the visitor does; nothing where there are no accounts.
+
+        What is done over and over, such as fetching a file in parts, is there once an hour.
+        """
         accounts, visitor = self.gate.accounts, self.visitor
-        if accounts is not None and visitor is not None and visitor.user is not None:
-            await self.gate.run(accounts.note, event, visitor.user, self.client, detail)
+        if accounts is None or visitor is None or visitor.user is None:
+            return
+        if visitor.token is not None:
+            detail += f", with the token {visitor.token.id} {visitor.token.label}"
+        await self.gate.note_once(accounts, event, visitor.user, self.client, detail)
 
     def check_xsrf_cookie(self) -> None:
         """Refuse what another site lets a browser send.

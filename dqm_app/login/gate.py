@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tornado.web import HTTPError, RequestHandler
 
-from dqm_app.accounts.accounts import HASHING_AT_ONCE, Accounts, KnownOwners
+from dqm_app.accounts.accounts import HASHING_AT_ONCE, Accounts, Client, KnownOwners
+from dqm_app.accounts.audit import AGAIN_SECONDS, Event
 from dqm_app.accounts.errors import AccountsUnavailable
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.sessions import SEEN_SECONDS
+from dqm_app.accounts.users import User
 from dqm_app.login.access import ANYBODY, Visitor, bearer_of
 from dqm_app.login.cookies import Cookies
 from dqm_app.meters import Meters, NoMeters
@@ -57,6 +59,7 @@ class Gate:
         self.cookies = cookies
         self._known = KnownOwners()
         self._touched = KnownOwners(SEEN_SECONDS)
+        self._noted = KnownOwners(AGAIN_SECONDS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dqm-accounts")
         self._hashing = ThreadPoolExecutor(HASHING_AT_ONCE, thread_name_prefix="dqm-passwords")
         self._waiting = 0
@@ -170,6 +173,15 @@ class Gate:
     def forget(self, secret: str | None = None) -> None:
         """A session, or somebody's, has ended in this process: ask again."""
         self._known.forget(secret)
+
+    async def note_once(
+        self, accounts: Accounts, event: Event, user: User, client: Client, detail: str
+    ) -> None:
+        """Put it into the audit log, unless it is there; mostly the database is not asked."""
+        key = "\0".join((event, user.name, client.address, detail))
+        if self._noted.get(key) is None:
+            await self.run(accounts.note_once, event, user, client, detail)
+            self._noted.put(key, True)
 
     @staticmethod
     def report(error: DQMError) -> None:

@@ -104,11 +104,11 @@ def test_first_guesses_at_the_same_moment_are_counted(accounts, engine):
 
     def guess() -> float:
         with Session(engine) as session, session.begin():
-            return throttle.admit(session, counters)
+            return throttle.admit(session, counters).wait
 
     with meanwhile(engine, guess) as (session, said):
         for _ in range(counters[0].limit.free):
-            assert throttle.admit(session, counters) == 0
+            assert throttle.admit(session, counters).wait == 0
     assert said[0] > 0
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import re
 from collections.abc import Callable
 
@@ -122,6 +124,27 @@ def test_the_log_of_a_user(typed, accounts):
     everything = typed("log")
     assert "somebody" not in everything and "login failed  192.0.2.7  no such user" in everything
     assert "no user" in typed("log", "somebody", code=66)
+
+
+@pytest.mark.parametrize("sudo", ["carla", None])
+def test_the_log_says_who_did_it(typed, accounts, monkeypatch, sudo):
+    """Several admins share the host; users may be called as they are."""
+    if sudo is None:
+        monkeypatch.delenv("SUDO_USER", raising=False)
+    else:
+        monkeypatch.setenv("SUDO_USER", sudo)
+    typed("role", "viewer", "admin")
+    typed("disable", "expert")
+    user = logged_in(accounts, "viewer").user
+    accounts.logout_everywhere(user, DESK)
+    by = f"host:{sudo or pwd.getpwuid(os.getuid()).pw_name}"
+    assert [(one.event, one.actor) for one in accounts.entries()] == [
+        ("logout everywhere", "viewer"), ("login", "viewer"),
+        ("user disabled", by), ("role changed", by),
+    ]  # fmt: skip
+    lines = typed("log").splitlines()
+    assert lines[0].endswith(f"viewer  role changed  viewer → admin  by {by}")
+    assert not lines[-1].endswith("by viewer")
 
 
 def test_a_new_password_ends_the_wait_for_another_guess(typed, accounts):

@@ -73,6 +73,36 @@ def test_the_database_keeps_nothing_of_what_was_typed(accounts, engine):
     assert stored and not [row for row in stored if typed in row or "another secret" in row]
 
 
+def test_a_limit_that_is_reached_is_in_the_log_once(accounts):
+    """However long the guessing goes on after it."""
+    for _ in range(4):
+        accounts.login("viewer", "wrong", DESK)
+    logged_in(accounts, "viewer")  # who mistyped some times has reached nothing
+    for number in range(60):
+        accounts.login("viewer", "wrong", DESK)
+        accounts.login(f"name{number}", "wrong", DESK)
+    accounts.login("expert", "wrong", Client("192.0.2.8", "Firefox", "its device"))
+    limits = [one for one in accounts.entries() if one.event == Event.GUESSES_LIMITED]
+    assert [(one.name, one.address, one.detail) for one in limits] == [
+        ("", DESK.address, "30 failures of the address"),
+        ("viewer", DESK.address, "5 failures of the name"),
+    ]
+
+
+def test_what_is_done_over_and_over_is_noted_once(accounts, monkeypatch):
+    """As a program that fetches a file in a thousand parts."""
+    user = logged_in(accounts, "expert").user
+    other = Client("192.0.2.8", "Firefox")
+    now = time.time()
+    for hour in range(2):
+        monkeypatch.setattr(audit.time, "time", lambda hour=hour: now + hour * 3601)
+        for detail, client in (("run 1", DESK), ("run 2", DESK), ("run 1", other)) * 20:
+            accounts.note_once(Event.DOWNLOAD, user, client, detail)
+    entries = [one for one in accounts.entries() if one.event == Event.DOWNLOAD]
+    assert len(entries) == 6 and {one.actor for one in entries} == {"expert"}
+    assert len({(one.address, one.detail) for one in entries}) == 3
+
+
 def test_old_entries_are_forgotten(accounts, engine, monkeypatch):
     accounts.login("viewer", "wrong", DESK)
     now = time.time()
@@ -102,7 +132,7 @@ def test_so_many_attempts_and_no_more_in_a_time(pauses, free, longest):
         patch.setattr(throttle.time, "time", lambda: now)
         for pause in pauses:
             now += pause
-            wait = throttle.admit(session, [counter])
+            wait = throttle.admit(session, [counter]).wait
             due = last + limit.wait(failures)
             if wait > 0:
                 assert failures >= free and now < due and wait == pytest.approx(due - now)

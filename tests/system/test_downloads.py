@@ -81,9 +81,14 @@ def test_a_basket_for_a_notebook(site, owner, tmp_path):
 def test_the_original_of_one_run(site, owner, tmp_path):
     file = site.client(owner).original(CAMERA, 8001, tmp_path / "run.tar.gz")
     assert file.read_bytes() == original(8001)
-    assert any(
-        entry.event == Event.DOWNLOAD and "run 8001" in entry.detail for entry in site.log_of(owner)
-    )
+    text = site.token(owner, [Scope.DOWNLOAD])
+    program = Visitor(site, {"Authorization": f"Bearer {text}"})
+    for start in range(20):
+        part = {"Range": f"bytes={start}-{start}"}
+        assert program.ask(f"/originals/{CAMERA}/8001", headers=part).status == 206
+    noted = [one.detail for one in site.log_of(owner) if one.event == Event.DOWNLOAD]
+    assert [one for one in noted if "in parts" in one and text[4:20] in one] == noted[:1]
+    assert f"{CAMERA} run 8001, with the token" in noted[1]
 
 
 def test_a_basket_is_its_owners(site, owner):
