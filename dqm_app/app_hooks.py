@@ -16,6 +16,7 @@ from bokeh.core.validation.warnings import EMPTY_LAYOUT
 from dqm_app.api.parts import Api
 from dqm_app.downloads.parts import Downloads
 from dqm_app.limits import limit_clients
+from dqm_app.log_lines import keep_lines_printable
 from dqm_app.login.watch import AccountsWatch
 from dqm_app.metrics_folder import MetricsFolder
 from dqm_app.process_parts import (
@@ -42,6 +43,7 @@ from dqm_db.storage import open_database
 METRICS = MetricsFolder.make()
 add_routes()
 limit_clients()
+keep_lines_printable()
 silence(EMPTY_LAYOUT, True)  # views are put into their containers when they are first looked at
 STARTED_IN = os.getpid()  # the process that forks, if there are several
 try:

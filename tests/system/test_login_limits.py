@@ -65,6 +65,16 @@ def test_bodies_and_headers_that_are_too_large(server):
     assert logged_in(server, "viewer").is_in()
 
 
+def test_control_characters_do_not_reach_the_log(server):
+    """Terminals obey those of U+0080 to U+009F, too, which a request line may have."""
+    more = b"Host: x\r\nConnection: close\r\n"
+    for number, data in enumerate((b"\xc2\x9b31m", b"\x9b31m", b"\xc2\x85", b"\x1b[31m", b"\x07")):
+        exchange(server, b"GET /none%d%s HTTP/1.1\r\n%s\r\n" % (number, data, more))
+        exchange(server, b"POST /login HTTP/1.1\r\nUser-Agent: a%s\r\n%s\r\n" % (data, more))
+    server.wait_for_log("GET /none0")
+    assert all(sign.isprintable() or sign == "\n" for sign in server.text())
+
+
 def test_slow_clients_are_hung_up_on(server):
     """Who sends a byte now and then keeps neither a connection nor anybody else waiting."""
     begun = {
