@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
 
+from bokeh.settings import settings as bokeh_settings
 from tornado.web import HTTPError, RequestHandler
 
 from dqm_app.accounts.accounts import Client
@@ -17,6 +18,7 @@ from dqm_app.accounts.errors import AccountsUnavailable
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.tokens import Scope, Token
 from dqm_app.accounts.users import User
+from dqm_app.login.hosts import is_ours
 from dqm_app.login.rendering import RETRY_SECONDS, UNREACHABLE, finish_with_error
 from dqm_app.process_parts import gate_of
 
@@ -136,6 +138,8 @@ class Guarded(RequestHandler):
         AccountsUnavailable
             Nobody can be let in; answered with 503, as anywhere else.
         """
+        if self.gate.accounts is None and self.access not in (Access.OPEN, Access.ADMIN):
+            self._check_host()
         if self.access is not Access.OPEN or self.greets:
             self.visitor = self.current_user = await self.gate.visitor(self)
         if self.visitor is None and self.access is not Access.OPEN:
@@ -148,6 +152,19 @@ class Guarded(RequestHandler):
             raise HTTPError(HTTPStatus.FORBIDDEN)
         if self.request.method not in SAFE_METHODS:
             self.check_xsrf_cookie()
+
+    def _check_host(self) -> None:
+        """Refuse names that are not ours, where nobody logs in.
+
+        A page of another site can let its own name lead to this server, and read what browsers
+        may (DNS rebinding). Monitors, who ask for what admins may, use whatever name they have.
+        """
+        application = self.application
+        allowed = bokeh_settings.allowed_ws_origin() or application.websocket_origins
+        if not is_ours(self.request.host, allowed):
+            raise HTTPError(
+                HTTPStatus.FORBIDDEN, "the host %r is not in DQM_ALLOWED_ORIGINS", self.request.host
+            )
 
     async def remember(self, event: Event, detail: str) -> None:
         """Put into the audit log what the visitor does; nothing where there are no accounts.

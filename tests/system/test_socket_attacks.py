@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from bokeh.util.token import generate_jwt_token, generate_session_id, get_token_payload
+from tornado.httpclient import HTTPClientError
 from tornado.websocket import WebSocketClientConnection, WebSocketClosedError
 from visitors import PAGE, SECRET, LoginServer, Visitor, closed, logged_in, open_socket, run
 
@@ -303,3 +304,22 @@ def test_the_token_of_a_page_holds_no_cookies(server):
     assert payload["cookies"] == payload["headers"] == {}
     assert payload["arguments"] == {"view": [b"maps"]}
     assert visitor.session not in repr(payload)
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["dqm serve", "bokeh serve"])
+def test_names_of_others_where_nobody_logs_in(tmp_path, plain):
+    """Their pages could read everything with the browser of somebody in our network."""
+    with LoginServer(tmp_path, plain=plain, processes=1, settings={"DQM_AUTH": "none"}) as server:
+        own, others = Visitor(server), Visitor(server, {"Host": f"evil.example:{server.port}"})
+        addresses = (PAGE, "/api/v1/openapi.json", "/downloads")
+        for address in addresses:
+            assert own.ask(address).status == 200
+            assert own.ask(address, headers={"Host": f"dashboard:{server.port}"}).status == 200
+            assert others.ask(address).status == 403
+        assert others.ask("/downloads", "POST", b"{}").status == 403
+        token = own.ask(PAGE).token
+        with pytest.raises(HTTPClientError, match="403"):
+            run(open_socket(others, token, Origin=f"http://evil.example:{server.port}"))
+        assert others.ask("/health").status == own.ask("/health").status
+        assert others.ask("/alive").status == others.ask("/metrics").status == 200
+        assert "the host 'evil.example:" in server.text() and "Traceback" not in server.text()
