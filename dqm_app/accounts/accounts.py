@@ -119,6 +119,11 @@ class Accounts:
             audit.forget(session, self._audit_days)
             return Welcome(user, secret, ends)
 
+    def wait(self, name: str, client: Client) -> float:
+        """Seconds until `login` would look at a password; it is no attempt to ask that."""
+        with self._reading() as session:
+            return throttle.wait(session, self._counters(name, client))
+
     def has_users(self) -> bool:
         """Whether anybody has an account yet."""
         with self._reading() as session:

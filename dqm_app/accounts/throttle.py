@@ -114,6 +114,14 @@ def network_of(address: str) -> str:
     return str(mapped if mapped is not None else ipaddress.ip_network((found, 64), strict=False))
 
 
+def wait(session: Session, counters: Sequence[Counter]) -> float:
+    """Seconds until an attempt may be made, as it seems; nothing is counted, or waited for."""
+    found = ((counter, session.get(AttemptRow, counter.key)) for counter in counters)
+    return max(
+        (_wait(row, counter, time.time()) for counter, row in found if row is not None), default=0.0
+    )
+
+
 def admit(session: Session, counters: Sequence[Counter]) -> Admission:
     """Count an attempt, if it may be made.
 
@@ -121,22 +129,25 @@ def admit(session: Session, counters: Sequence[Counter]) -> Admission:
     """
     rows = [_locked(session, counter.key) for counter in counters]
     now = time.time()
-    failures = [_failures(row, counter, now) for counter, row in zip(counters, rows, strict=True)]
-    longest = max(
-        row.last + counter.limit.wait(failed) - now if failed else 0.0
-        for counter, row, failed in zip(counters, rows, failures, strict=True)
-    )
+    longest = max(_wait(row, counter, now) for counter, row in zip(counters, rows, strict=True))
     if longest > 0:
         for row in rows:
             if not row.failures:  # made just now, for nothing
                 session.delete(row)
         return Admission(longest)
-    for row, failed in zip(rows, failures, strict=True):
-        row.failures = failed + 1
+    reached = []
+    for counter, row in zip(counters, rows, strict=True):
+        row.failures = _failures(row, counter, now) + 1
         row.last = now
+        if row.failures == counter.limit.free:
+            reached.append(counter.limit)
     _forget_old(session, now)
-    counted = zip(counters, failures, strict=True)
-    return Admission(0.0, tuple(one.limit for one, past in counted if past + 1 == one.limit.free))
+    return Admission(0.0, tuple(reached))
+
+
+def _wait(row: AttemptRow, counter: Counter, now: float) -> float:
+    failed = _failures(row, counter, now)
+    return max(0.0, row.last + counter.limit.wait(failed) - now) if failed else 0.0
 
 
 def _failures(row: AttemptRow, counter: Counter, now: float) -> int:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from dqm_app.accounts.errors import TokenNotFound
@@ -23,6 +23,8 @@ from dqm_app.accounts.tables import NAME_LENGTH, TokenRow, UserRow
 from dqm_app.accounts.users import User
 
 LONGEST_DAYS = 366.0
+MOST_ALIVE = 50
+"""Tokens of one user at the same time."""
 _FORM = re.compile(r"dqm_([0-9a-f]{16})_([A-Za-z0-9_-]{43})")
 _NAMED = re.compile(r"(?:dqm_)?([0-9a-f]{16})(?:_.*)?")
 """The id of a token, or as much of the token as somebody has found."""
@@ -96,11 +98,15 @@ def create(
     Raises
     ------
     ValueError
-        No scope, one that the role of *user* does not allow, or days out of range.
+        No scope, one that the role of *user* does not allow, days out of range, or the user has
+        too many; the row of the user should be locked, see `users.locked`.
     """
     wanted, label = frozenset(scopes), label.strip()
     check(user, label, wanted, days)
     secret, now = secrets.token_urlsafe(32), time.time()
+    alive = select(func.count()).where(TokenRow.user_id == user.id, TokenRow.ends > now)
+    if session.scalar(alive.select_from(TokenRow)) >= MOST_ALIVE:  # type: ignore[operator]
+        raise ValueError(f"{user.name} has {MOST_ALIVE} tokens: revoke one that nobody needs")
     row = TokenRow(
         id=secrets.token_hex(8),
         user_id=user.id,

@@ -102,9 +102,13 @@ class ChangePassword(OfAccount):
         if new != self.field("again"):
             await self.show_account(fault="The new password was typed in two ways.")
             return
-        client = self.client_as(user.name)
         try:
-            done = await self.gate.run_hashing(accounts.change_password, user, old, new, client)
+            done = await self.gate.run_hashing(
+                accounts.change_password,
+                *(user, old, new),
+                name=user.name,
+                client=self.client_as(user.name),
+            )
         except WeakPassword as error:
             await self.show_account(fault=f"Not changed: {error}.")
             return
@@ -134,7 +138,8 @@ class CreateToken(OfAccount):
                 self.field("label"),
                 scopes,
                 days,
-                self.client_as(user.name),
+                name=user.name,
+                client=self.client_as(user.name),
             )
         except ValueError as error:
             await self.show_account(fault=f"No token was made: {error}.")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tornado.web import HTTPError, RequestHandler
 
-from dqm_app.accounts.accounts import HASHING_AT_ONCE, Accounts, Client, KnownOwners
+from dqm_app.accounts.accounts import HASHING_AT_ONCE, Accounts, Client, KnownOwners, Refused
 from dqm_app.accounts.audit import AGAIN_SECONDS, Event
 from dqm_app.accounts.errors import AccountsUnavailable
 from dqm_app.accounts.roles import Role
@@ -84,19 +84,28 @@ class Gate:
         work = functools.partial(ask, *arguments, **named)
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
-    async def run_hashing(self, ask: Callable[..., T], *arguments: object) -> T:
-        """The same for what checks a password, in threads of its own: it may take long.
+    async def run_hashing(
+        self, ask: Callable[..., T], *arguments: object, name: str, client: Client
+    ) -> T | Refused:
+        """The same for what checks the password of *name*, in threads of its own: it takes long.
+
+        Whoever has to wait is refused before he stands in anybody's way.
 
         Raises
         ------
         HTTPError
             503: so many wait already that somebody must be flooding us.
         """
+        if self.accounts is not None:
+            wait = await self.run(self.accounts.wait, name, client)
+            if wait > 0:
+                return Refused(wait)
         if self._waiting >= MOST_WAITING:
             raise HTTPError(HTTPStatus.SERVICE_UNAVAILABLE)
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._hashing, ask, *arguments)
+            work = functools.partial(ask, *arguments, client)
+            return await asyncio.get_running_loop().run_in_executor(self._hashing, work)
         finally:
             self._waiting -= 1
 

@@ -90,7 +90,7 @@ class LoginPage(FormPage):
         name, password = self.field("name"), self.field("password")
         try:
             answer = await gate.run_hashing(
-                gate.accounts.login, name, password, self.client_as(name)
+                gate.accounts.login, name, password, name=name, client=self.client_as(name)
             )
         except AccountsUnavailable as error:
             gate.report(error)

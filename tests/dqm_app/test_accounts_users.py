@@ -24,6 +24,7 @@ from sqlalchemy.orm import Session
 
 from dqm_app.accounts import passwords, sessions, tokens, users
 from dqm_app.accounts.accounts import Client, Refused, Welcome
+from dqm_app.accounts.audit import Event
 from dqm_app.accounts.errors import (
     BadName,
     LastAdmin,
@@ -34,7 +35,7 @@ from dqm_app.accounts.errors import (
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.tables import Table, TokenRow, UserRow
 from dqm_app.accounts.throttle import OF_NAME
-from dqm_app.accounts.tokens import LONGEST_DAYS, Scope
+from dqm_app.accounts.tokens import LONGEST_DAYS, MOST_ALIVE, Scope
 
 __all__ = ["accounts", "cheap_hashes", "engine", "postgres", "url"]  # fixtures
 
@@ -306,9 +307,9 @@ def test_a_token_asks_for_the_password(accounts, engine):
     assert accounts.create_token(*made).wait > 0
     assert accounts.login("viewer", PASSWORD, DESK).wait > 0
     assert accounts.tokens_of(user) == []
-    assert {entry.detail for entry in accounts.entries(name="viewer")[:5]} == {
-        "the password, for a token"
-    }
+    failed = [one for one in accounts.entries(name="viewer") if one.event == Event.LOGIN_FAILED]
+    assert {entry.detail for entry in failed} == {"the password, for a token"}
+    assert len(failed) == OF_NAME.free
     text_, _ = accounts.create_token(*made[:-1], Client("192.0.2.9", "Firefox", "his device"))
     assert accounts.bearer(text_) is not None
 
@@ -362,6 +363,24 @@ def test_tokens_that_are_not_made(accounts, engine, label, scopes, days):
     with pytest.raises(ValueError):
         accounts.create_token(of(engine, "viewer"), PASSWORD, label, scopes, days, DESK)
     assert accounts.tokens_of(of(engine, "viewer")) == []
+
+
+def test_nobody_has_tokens_without_end(accounts, engine):
+    """Those that have ended do not count."""
+    viewer = of(engine, "viewer")
+    with Session(engine) as session, session.begin():
+        for number in range(MOST_ALIVE + 10):
+            _, made = tokens.create(session, viewer, "t", [Scope.READ], 1)
+            if number % 6 == 0:
+                session.get_one(TokenRow, made.id).ends = 0.0
+    while len(accounts.tokens_of(viewer)) < MOST_ALIVE:
+        accounts.create_token(viewer, PASSWORD, "t", [Scope.READ], 1, DESK)
+    with pytest.raises(ValueError, match="revoke"):
+        accounts.create_token(viewer, PASSWORD, "t", [Scope.READ], 1, DESK)
+    expert = of(engine, "expert")
+    accounts.create_token(expert, PASSWORD, "t", [Scope.READ], 1, DESK)
+    accounts.revoke_token(viewer, accounts.tokens_of(viewer)[0].id, DESK)
+    accounts.create_token(viewer, PASSWORD, "t", [Scope.READ], 1, DESK)
 
 
 def test_forged_tokens(accounts, engine):

@@ -7,17 +7,26 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from accounts_databases import PASSWORD, accounts, cheap_hashes, engine, logged_in, postgres, url
+from accounts_databases import (
+    DESK,
+    PASSWORD,
+    accounts,
+    cheap_hashes,
+    engine,
+    logged_in,
+    postgres,
+    url,
+)
 from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from dqm_app.accounts import sessions, users
-from dqm_app.accounts.accounts import Accounts
+from dqm_app.accounts.accounts import Accounts, Client, Refused, Welcome
 from dqm_app.accounts.opening import open_accounts, upgrade
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.settings import AccountSettings
 from dqm_app.login.cookies import Cookies
-from dqm_app.login.gate import Gate
+from dqm_app.login.gate import MOST_WAITING, Gate
 from dqm_db.settings import load
 
 __all__ = ["accounts", "cheap_hashes", "engine", "postgres", "url"]  # fixtures
@@ -54,6 +63,26 @@ def test_a_login_that_ends_while_it_is_remembered(gate, accounts, engine):
     assert asyncio.run(gate.browser(secret)) is not None
     time.sleep(0.6)
     assert asyncio.run(gate.browser(secret)) is None
+
+
+def test_who_has_to_wait_stands_in_nobodys_way(gate, accounts, engine):
+    """The passwords of one address that guesses are not even queued."""
+    for number in range(40):
+        accounts.login(f"name{number}", "wrong", DESK)
+
+    async def together() -> list[object]:
+        flood = [("viewer", DESK)] * (3 * MOST_WAITING)
+        attempts = [*flood, ("expert", Client("192.0.2.8"))]
+        return await asyncio.gather(
+            *(
+                gate.run_hashing(accounts.login, name, PASSWORD, name=name, client=client)
+                for name, client in attempts
+            )
+        )
+
+    *refused, welcome = asyncio.run(together())
+    assert all(isinstance(one, Refused) and one.wait > 0 for one in refused)
+    assert isinstance(welcome, Welcome)
 
 
 def test_nobody_is_asked_for_users_once_there_are_some(tmp_path):
