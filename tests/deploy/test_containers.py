@@ -204,6 +204,11 @@ def test_the_literal_tar_commands_back_up_and_restore(
         told = engine("exec", "dqm-primary", "stat", "--format=%s", "/data/filestorage/Data.fs")
         return int(told.stdout)
 
+    def stored() -> set[int]:
+        said = roles.dqm("primary", "runs", "--json", check=False).splitlines()
+        return {json.loads(line)["run"] for line in said if line.startswith("{")}
+
+    eventually(lambda: stored() == {6001, 8001, 8003}, "all runs are stored", patience=120)
     # each of these commits anew what is computed from the runs
     writing = "until test -e /tmp/enough; do DQM_LOCK_WAIT=60 dqm rebuild-trends || break; done"
     before = size()
