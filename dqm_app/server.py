@@ -54,10 +54,25 @@ def serve_application(
     child: bool,
 ) -> None:
     """Serve on *sockets* until SIGTERM (or SIGINT, unless this is a child of a supervisor)."""
-    tornado = BokehTornado(
+    tornado = routed(application, settings, origins(settings, sockets), secret_key)
+    http = HTTPServer(tornado, xheaders=use_xheaders)  # within `dqm_app.limits`
+    http.add_sockets(sockets)
+    loop = IOLoop.current()
+    server = BaseServer(loop, tornado, http)
+    if not child:
+        notify(READY)
+        asyncio.get_event_loop().add_signal_handler(signal.SIGINT, loop.stop)
+    server.run_until_shutdown()
+
+
+def routed(
+    application: Application, settings: DashboardSettings, hosts: Sequence[str], secret_key: str
+) -> BokehTornado:
+    """What answers each address; pages opened from *hosts* may open a websocket."""
+    return BokehTornado(
         {f"/{APPLICATION.name}": application},
         prefix=settings.serve_prefix,
-        extra_websocket_origins=origins(settings, sockets),
+        extra_websocket_origins=list(hosts),
         sign_sessions=True,
         secret_key=(bokeh_settings.secret_key() or secret_key).encode(),
         session_token_expiration=TOKEN_SECONDS,
@@ -71,14 +86,6 @@ def serve_application(
         auth_provider=LoginProvider() if load(AccountSettings).auth == "accounts" else NullAuth(),
         xsrf_cookies=True,
     )
-    http = HTTPServer(tornado, xheaders=use_xheaders)  # within `dqm_app.limits`
-    http.add_sockets(sockets)
-    loop = IOLoop.current()
-    server = BaseServer(loop, tornado, http)
-    if not child:
-        notify(READY)
-        asyncio.get_event_loop().add_signal_handler(signal.SIGINT, loop.stop)
-    server.run_until_shutdown()
 
 
 def origins(settings: DashboardSettings, sockets: Sequence[socket]) -> list[str]:

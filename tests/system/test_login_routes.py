@@ -15,7 +15,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from visitors import PAGE, PASSWORD, SECRET, LoginServer, Visitor, logged_in
+from baskets import Site, fill
+from processes import eventually
+from visitors import PAGE, PASSWORD, SECRET, Answer, LoginServer, Visitor, logged_in
 
 from dqm.shipped import shipped
 from dqm_app.accounts.roles import Role
@@ -27,7 +29,10 @@ ID = "0123456789abcdef" * 2
 API = "/api/v1"
 OF_CAMERA = rf"{API}/cameras/([\w.+-]{{1,100}})"
 OF_RUN = rf"{OF_CAMERA}/runs/([0-9]{{1,10}})"
-CAMERA = f"{API}/cameras/NectarCAMQM"
+NAME = "NectarCAMQM"
+CAMERA = f"{API}/cameras/{NAME}"
+SHOWING = (rf"{API}/cameras", OF_RUN)
+"""What tells whoever may ask the name of the camera."""
 
 EVERYBODY = "nobody viewer expert admin read download metrics"
 PEOPLE = "viewer expert admin"
@@ -57,11 +62,11 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     (rf"{API}/openapi\.json", "GET"): (f"{API}/openapi.json", READERS),
     (rf"{API}/cameras", "GET"): (f"{API}/cameras", READERS),
     (rf"{OF_CAMERA}/runs", "GET"): (f"{CAMERA}/runs", READERS),
-    (OF_RUN, "GET"): (f"{CAMERA}/runs/1", READERS),
-    (rf"{OF_RUN}/verdict", "GET"): (f"{CAMERA}/runs/1/verdict", READERS),
-    (rf"{OF_RUN}/statistics", "GET"): (f"{CAMERA}/runs/1/statistics", READERS),
+    (OF_RUN, "GET"): (f"{CAMERA}/runs/6001", READERS),
+    (rf"{OF_RUN}/verdict", "GET"): (f"{CAMERA}/runs/6001/verdict", READERS),
+    (rf"{OF_RUN}/statistics", "GET"): (f"{CAMERA}/runs/6001/statistics", READERS),
     (rf"{OF_RUN}/quantities/([\w.+-]{{1,100}})", "GET"): (
-        f"{CAMERA}/runs/1/quantities/MEAN",
+        f"{CAMERA}/runs/6001/quantities/MEAN",
         READERS,
     ),
     (rf"{OF_CAMERA}/trends/names", "GET"): (f"{CAMERA}/trends/names", READERS),
@@ -73,7 +78,7 @@ TABLE: dict[tuple[str, str], tuple[str, str]] = {
     (r"/downloads/([0-9a-f]{32})", "GET"): (f"/downloads/{ID}", TAKERS),
     (r"/downloads/([0-9a-f]{32})", "DELETE"): (f"/downloads/{ID}", TAKERS),
     (r"/downloads/([0-9a-f]{32})/file", "GET"): (f"/downloads/{ID}/file", TAKERS),
-    (r"/originals/([\w.+-]{1,100})/([0-9]{1,10})", "GET"): ("/originals/NectarCAMQM/1", TAKERS),
+    (r"/originals/([\w.+-]{1,100})/([0-9]{1,10})", "GET"): ("/originals/NectarCAMQM/6001", TAKERS),
     (r"/assets/([\w.]+)", "GET"): ("/assets/app.js", EVERYBODY),
     (r"/static/(.*)", "GET"): ("/static/js/bokeh.min.js", EVERYBODY),
     (r"/?", "GET"): ("/", EVERYBODY),
@@ -92,13 +97,13 @@ UNGUARDED = {r"/favicon.ico": "IcoHandler", r"/dqm_app/static/(.*)": "StaticFile
 
 LISTING = """
 import json
-from bokeh.server.tornado import BokehTornado
 from tornado.web import RequestHandler
 from dqm_app.login.access import Guarded
-from dqm_app.login.provider import LoginProvider
-from dqm_app.server import load_application
+from dqm_app.server import load_application, routed
+from dqm_app.settings import DashboardSettings
+from dqm_db.settings import load
 
-tornado = BokehTornado({"/dqm_app": load_application()}, auth_provider=LoginProvider())
+tornado = routed(load_application(), load(DashboardSettings), [], "a key")
 missing = RequestHandler._unimplemented_method
 print(json.dumps([
     {
@@ -107,7 +112,7 @@ print(json.dumps([
         "guarded": issubclass(rule.target, Guarded),
         "says": any("access" in vars(kind) for kind in rule.target.__mro__ if kind is not Guarded),
         "methods": [
-            method for method in ("GET", "POST", "PUT", "PATCH", "DELETE")
+            method for method in RequestHandler.SUPPORTED_METHODS
             if getattr(rule.target, method.lower()) is not missing
         ],
     }
@@ -134,8 +139,11 @@ def routes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoginServer]:
-    """For all tests of this module."""
-    with LoginServer(tmp_path_factory.mktemp("routes"), processes=1) as server:
+    """One that has something to show, for all tests of this module."""
+    folder = tmp_path_factory.mktemp("routes")
+    fill(folder, copies=())
+    with Site(folder) as server:
+        eventually(lambda: server.client("expert").cameras() == [NAME], "the runs are there")
         yield server
 
 
@@ -164,7 +172,9 @@ def visitors(server: LoginServer) -> dict[str, Visitor]:
 
 def test_the_table_has_every_route_and_method(routes):
     served = {(route["pattern"], method) for route in routes for method in route["methods"]}
-    assert served == set(TABLE)
+    of_get = {(pattern, "GET") for pattern, method in served if method in ("HEAD", "OPTIONS")}
+    assert {one for one in served if one[1] not in ("HEAD", "OPTIONS")} == set(TABLE)
+    assert of_get and of_get <= set(TABLE)  # which are asked with GET below
 
 
 def test_every_route_asks_who_calls(routes):
@@ -197,11 +207,28 @@ def test_everybody_gets_what_is_his_and_nothing_else(server, visitors, pattern, 
         assert answer.status in (403, 429) and "</form>" in answer.text, got
     elif who in allowed.split():
         assert answer.status not in (401, 403, 405, 500) and not answer.asks_for_login, got
-    elif who == "nobody":
-        assert answer.status == 401 or (method == "GET" and answer.asks_for_login), got
-        assert "NectarCAMQM" not in answer.text
+        if pattern in SHOWING:
+            assert answer.status == 200 and NAME in answer.text, got
     else:
-        assert answer.status == 403, got
+        assert is_refused(answer, who, method), got
+    if method == "GET":
+        head, options = (visitor.ask(path, other) for other in ("HEAD", "OPTIONS"))
+        assert head.text == ""
+        if who in allowed.split():
+            assert head.status in (405, answer.status)
+            assert options.status in (204, 405, answer.status)
+        else:
+            assert is_refused(head, who, method) or head.status == 405
+            assert is_refused(options, who, method) or options.status == 405
+
+
+def is_refused(answer: Answer, who: str, method: str) -> bool:
+    """Rightly, and without a word of what there is."""
+    if who == "nobody":
+        said = answer.status == 401 or (method == "GET" and answer.asks_for_login)
+    else:
+        said = answer.status == 403
+    return said and NAME not in answer.text
 
 
 @pytest.mark.parametrize(
