@@ -34,22 +34,30 @@ def open_accounts(url: str) -> Engine:
     Raises
     ------
     ConfigurationError
-        *url* cannot be understood, or its driver is not installed.
+        *url* cannot be understood, its driver is not installed, or it is of a database in memory,
+        which each process would have for itself.
     AccountsUnavailable
         The folder cannot be made.
     """
     try:
         parsed = make_url(url)
+        file = _required_file(parsed) if parsed.get_backend_name() == "sqlite" else None
         engine = create_engine(
             parsed, connect_args=_limits(parsed), pool_pre_ping=True, hide_parameters=True
         )
-    except (ArgumentError, NoSuchModuleError, ImportError) as error:
+    except ImportError as error:
+        raise ConfigurationError(
+            f"DQM_ACCOUNTS_URL asks for the driver {error.name!r}, which is not installed: "
+            "nectarcam-dqm[postgresql] has that of postgresql+psycopg://…, others are installed beside "
+            "this program"
+        ) from error
+    except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigurationError(
             f"DQM_ACCOUNTS_URL cannot be used ({_one_line(error)}): write it as SQLAlchemy does, "
             "e.g. sqlite:////var/lib/nectarcam-dqm/accounts.sqlite"
         ) from error
-    if engine.dialect.name == "sqlite":
-        _prepare_file(parsed.database)
+    if file is not None:
+        _prepare_file(file)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -126,9 +134,17 @@ def _require_known(script: ScriptDirectory, heads: tuple[str, ...]) -> None:
             ) from error
 
 
-def _prepare_file(database: str | None) -> None:
-    if not database or database == ":memory:":
-        return
+def _required_file(url: URL) -> str:
+    database = url.database or ""
+    if not database or ":memory:" in database or url.query.get("mode") == "memory":
+        raise ConfigurationError(
+            "DQM_ACCOUNTS_URL is of an SQLite database in memory, which would forget all users: "
+            "name a file, e.g. sqlite:////var/lib/nectarcam-dqm/accounts.sqlite"
+        )
+    return database
+
+
+def _prepare_file(database: str) -> None:
     path = Path(database)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import stat
+import sys
 import threading
 
 import pytest
@@ -127,6 +128,23 @@ def test_what_root_makes_is_the_dashboards(tmp_path):
 def test_an_address_that_cannot_be_used(url):
     with pytest.raises(ConfigurationError, match="DQM_ACCOUNTS_URL"):
         open_accounts(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite://", "sqlite:///", "sqlite:///:memory:", "sqlite:///file::memory:?uri=true",
+            "sqlite:///file:x?mode=memory&uri=true"]
+)  # fmt: skip
+def test_a_database_that_would_forget_all_users(url):
+    with pytest.raises(ConfigurationError, match="in memory"):
+        open_accounts(url)
+
+
+def test_a_driver_that_is_not_installed(monkeypatch):
+    """Which of them is, is another thing on each machine."""
+    monkeypatch.setitem(sys.modules, "MySQLdb", None)
+    with pytest.raises(ConfigurationError, match="driver 'MySQLdb', which is not inst") as caught:
+        open_accounts("mysql://dqm:sesame@127.0.0.1/accounts")
+    assert "sesame" not in str(caught.value)
 
 
 def test_a_server_that_is_down_names_no_password():
