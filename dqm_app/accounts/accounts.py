@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -91,14 +91,9 @@ class Accounts:
     def login(self, name: str, password: str, client: Client) -> Welcome | Refused:
         """Check a password and begin a session."""
         counters = self._counters(name, client)
-        with self._writing() as session:
-            admission = throttle.admit(session, counters)
-            if admission.wait > 0:
-                return Refused(admission.wait)
-            row = users.stored(session, name)
-            stored = None if row is None else row.password
-        with self._hashing:  # outside of the transaction: it takes long
-            right = passwords.is_right(stored, password)
+        admission, stored, right = self._look(name, password, counters)
+        if admission.wait > 0:
+            return Refused(admission.wait)
         with self._writing() as session:
             row = users.locked(session, name)
             # it may have been changed meanwhile
@@ -159,11 +154,7 @@ class Accounts:
 
     def end_session(self, user: User, number: str, client: Client) -> bool:
         """End one of the sessions of a user; whether there was one."""
-        with self._writing() as session:
-            ended = sessions.end_numbered(session, user.id, number)
-            if ended:
-                _note(session, Event.SESSION_ENDED, user, client, number)
-            return ended
+        return self._end(sessions.end_numbered, Event.SESSION_ENDED, user, number, client)
 
     def sessions_of(self, user: User) -> list[BrowserSession]:
         """Where a user has logged in."""
@@ -233,11 +224,7 @@ class Accounts:
 
     def revoke_token(self, user: User, token_id: str, client: Client) -> bool:
         """End a token of a user; whether there was one."""
-        with self._writing() as session:
-            revoked = tokens.revoke(session, user.id, token_id)
-            if revoked:
-                _note(session, Event.TOKEN_REVOKED, user, client, token_id)
-            return revoked
+        return self._end(tokens.revoke, Event.TOKEN_REVOKED, user, token_id, client)
 
     def tokens_of(self, user: User) -> list[Token]:
         """Tokens of a user."""
@@ -261,14 +248,9 @@ class Accounts:
     def _confirmed(self, user: User, password: str, client: Client, what: str) -> str | Refused:
         # the hash that *password* fits, to be looked at again by the transaction that relies on it
         counters = self._counters(user.name, client)
-        with self._writing() as session:
-            admission = throttle.admit(session, counters)
-            if admission.wait > 0:
-                return Refused(admission.wait)
-            row = users.stored(session, user.name)
-            stored = None if row is None else row.password
-        with self._hashing:
-            right = passwords.is_right(stored, password)
+        admission, stored, right = self._look(user.name, password, counters)
+        if admission.wait > 0:
+            return Refused(admission.wait)
         with self._writing() as session:
             if not right or stored is None:
                 _note(session, Event.LOGIN_FAILED, user, client, what)
@@ -277,6 +259,20 @@ class Accounts:
             throttle.forgive(session, counters)
             return stored
 
+    def _look(
+        self, name: str, password: str, counters: tuple[Counter, ...]
+    ) -> tuple[Admission, str | None, bool]:
+        # the hash of that user, and whether *password* is right, which is not looked at if it has
+        # to wait
+        with self._writing() as session:
+            admission = throttle.admit(session, counters)
+            if admission.wait > 0:
+                return admission, None, False
+            row = users.stored(session, name)
+            stored = None if row is None else row.password
+        with self._hashing:  # outside of the transaction: it takes long
+            return admission, stored, passwords.is_right(stored, password)
+
     # ---- transactions --------------------------------------------------------------------------
 
     @staticmethod
@@ -284,6 +280,20 @@ class Accounts:
         if client.device is not None:
             return (Counter.of_browser(name, client.device),)
         return Counter.of_name(name), Counter.of_address(client.address)
+
+    def _end(
+        self,
+        end: Callable[[Session, int, str], bool],
+        event: Event,
+        user: User,
+        what: str,
+        client: Client,
+    ) -> bool:
+        with self._writing() as session:
+            ended = end(session, user.id, what)
+            if ended:
+                _note(session, event, user, client, what)
+            return ended
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:

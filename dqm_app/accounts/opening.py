@@ -48,8 +48,8 @@ def open_accounts(url: str) -> Engine:
     except ImportError as error:
         raise ConfigurationError(
             f"DQM_ACCOUNTS_URL asks for the driver {error.name!r}, which is not installed: "
-            "nectarcam-dqm[postgresql] has that of postgresql+psycopg://…, others are installed beside "
-            "this program"
+            "nectarcam-dqm[postgresql] has that of postgresql+psycopg://…, others are installed "
+            "beside this program"
         ) from error
     except (ArgumentError, NoSuchModuleError) as error:
         raise ConfigurationError(

@@ -9,8 +9,9 @@ import enum
 class Role(enum.IntEnum):
     """Each may do what those before it may.
 
-    A viewer sees every page and reads the API; an expert also takes files away and has tokens of
-    his own for programs; an admin also sees the accounts and what was done under which name.
+    A viewer sees every page, and reads the API, also by programs with tokens of his own; an expert
+    also takes files away; an admin also sees what was done under which name, and may let a monitor
+    read the metrics. Users are added and changed on the host, by ``dqm user``.
     """
 
     VIEWER = 1

@@ -80,12 +80,13 @@ class Token:
 def check(user: User, label: str, scopes: Collection[Scope], days: float) -> None:
     """Refuse what `create` would not make; raises `ValueError` as that does."""
     if not scopes:
-        raise ValueError(f"a token needs a scope: any of {', '.join(Scope)}")
+        possible = ", ".join(scope for scope in Scope if user.role >= scope.needs)
+        raise ValueError(f"a token needs a scope; a token of {user.name} may have: {possible}")
     for scope in sorted(scopes):
         if user.role < scope.needs:
             raise ValueError(f"the scope {scope!s} is for {scope.needs.word}s")
     if not 0 < days <= LONGEST_DAYS:
-        raise ValueError(f"a token lasts at most {LONGEST_DAYS:.0f} days, not {days:g}")
+        raise ValueError(f"a token ends after some days, {LONGEST_DAYS:.0f} at most")
     if not 1 <= len(label.strip()) <= NAME_LENGTH or not label.strip().isprintable():
         raise ValueError(f"the label has 1 to {NAME_LENGTH} printable characters")
 

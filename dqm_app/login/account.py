@@ -12,7 +12,7 @@ from dqm_app.accounts import sessions
 from dqm_app.accounts.accounts import Accounts, Refused
 from dqm_app.accounts.errors import WeakPassword
 from dqm_app.accounts.roles import Role
-from dqm_app.accounts.tokens import Scope
+from dqm_app.accounts.tokens import LONGEST_DAYS, Scope
 from dqm_app.accounts.users import User
 from dqm_app.login.access import Access
 from dqm_app.login.pages import CHANGED, FormPage, in_words
@@ -34,6 +34,8 @@ class OfAccount(FormPage):
 
     async def show_account(self, *, done: str = "", fault: str = "", secret: str = "") -> None:
         """Show it with what was just done, or why not."""
+        if fault and self.get_status() == HTTPStatus.OK:
+            self.set_status(HTTPStatus.BAD_REQUEST)
         accounts, user = self.account()
         is_admin = user.role >= Role.ADMIN
         run = self.gate.run
@@ -51,6 +53,11 @@ class OfAccount(FormPage):
             fault=fault,
             secret=secret,
         )
+
+    async def show_ended(self, ended: bool, done: str, fault: str) -> None:
+        """Show it when a login or token has ended, or says that it had before."""
+        self.gate.forget()
+        await self.show_account(done=done if ended else "", fault="" if ended else fault)
 
     async def show_refused(self, refused: Refused) -> None:
         """Show it without what was asked for: the password was wrong, or not looked at."""
@@ -85,10 +92,8 @@ class EndSession(OfAccount):
         """End the session with that number."""
         accounts, user = self.account()
         ended = await self.gate.run(accounts.end_session, user, self.field("number"), self.client)
-        self.gate.forget()
-        await self.show_account(
-            done="That browser is logged out." if ended else "",
-            fault="" if ended else "That browser was logged out already.",
+        await self.show_ended(
+            ended, "That browser is logged out.", "That browser was logged out already."
         )
 
 
@@ -129,15 +134,13 @@ class CreateToken(OfAccount):
         """Make it."""
         accounts, user = self.account()
         try:
-            scopes = [Scope(word) for word in self.get_body_arguments("scope")]
-            days = float(self.field("days"))
             made = await self.gate.run_hashing(
                 accounts.create_token,
                 user,
                 self.field("password"),
                 self.field("label"),
-                scopes,
-                days,
+                self._scopes(),
+                self._days(),
                 name=user.name,
                 client=self.client_as(user.name),
             )
@@ -153,6 +156,20 @@ class CreateToken(OfAccount):
             secret=text,
         )
 
+    def _scopes(self) -> list[Scope]:
+        words = self.get_body_arguments("scope")
+        if not words or not set(words) <= set(Scope):
+            raise ValueError("tick what the token may do")
+        return [Scope(word) for word in words]
+
+    def _days(self) -> float:
+        try:
+            return float(self.field("days"))
+        except ValueError as error:
+            raise ValueError(
+                f"the days until it ends are a number, {LONGEST_DAYS:.0f} at most"
+            ) from error
+
 
 class RevokeToken(OfAccount):
     """Ends a token of the user."""
@@ -161,8 +178,6 @@ class RevokeToken(OfAccount):
         """End it."""
         accounts, user = self.account()
         revoked = await self.gate.run(accounts.revoke_token, user, self.field("token"), self.client)
-        self.gate.forget()
-        await self.show_account(
-            done="The token does not work any more." if revoked else "",
-            fault="" if revoked else "There is no such token any more.",
+        await self.show_ended(
+            revoked, "The token does not work any more.", "There is no such token any more."
         )

@@ -149,7 +149,13 @@ def test_the_account_page(server):
     assert program.ask("/api/v1/openapi.json").status == 200
     for days in ("nan", "inf", "-1", "1e999", "x", ""):
         fields = {"label": "n", "days": days, "scope": "read", "password": PASSWORD}
-        assert "No token was made" in visitor.form("/account/token", fields).text
+        answer = visitor.form("/account/token", fields)
+        assert answer.status == 400 and "No token was made: " in answer.text
+        assert "days" in answer.text.partition("No token was made: ")[2].partition("<")[0]
+    for scope in ("", "all"):
+        fields = {"label": "n", "days": "1", "scope": scope, "password": PASSWORD}
+        answer = visitor.form("/account/token", fields)
+        assert answer.status == 400 and "tick what the token may do" in answer.text
     revoked = visitor.form("/account/revoke", {"token": token[4:20]}).text
     assert "does not work any more" in revoked
     eventually(
