@@ -240,7 +240,7 @@ def _bytes(basket: Basket) -> int:
     """What a basket takes, or will take when it is done."""
     progress = basket.progress()
     if progress.state is State.DONE:
-        return basket.archive.stat().st_size if basket.archive.exists() else 0
+        return _on_disk(basket.archive)
     return 0 if progress.state is State.FAILED else int(basket.size * OVERHEAD)
 
 
@@ -248,8 +248,14 @@ def _to_be_written(basket: Basket) -> int:
     """Bytes that an unfinished basket has not taken yet."""
     if basket.progress().state.is_over:
         return 0
-    there = basket.part.stat().st_size if basket.part.exists() else 0
-    return max(0, int(basket.size * OVERHEAD) - there)
+    return max(0, int(basket.size * OVERHEAD) - _on_disk(basket.part))
+
+
+def _on_disk(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:  # not begun, just done, or removed meanwhile
+        return 0
 
 
 def _remove(folder: Path) -> None:
