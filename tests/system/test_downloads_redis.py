@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import tarfile
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from baskets import CAMERA, COPIES, STORED, Site, begun, being_built, fill, state
-from processes import LOOPBACK, ServerProcess, eventually, free_port
+from processes import LOOPBACK, PATIENCE, ServerProcess, eventually, free_port
 from redis_server import redis_server
 from visitors import Visitor, logged_in
 
@@ -78,6 +80,18 @@ def names(site: Site, basket: dict) -> list[str]:
         return tar.getnames()
 
 
+def stop_when_written(worker: ServerProcess, part: Path) -> None:
+    """Halt it as soon as it has begun to write: a basket is built within a second.
+
+    So the file is looked at almost without a pause, and not by asking the dashboard.
+    """
+    patience = time.monotonic() + PATIENCE
+    while not (part.exists() and part.stat().st_size > 0):
+        assert time.monotonic() < patience, f"it has not begun: {worker.text()}"
+        time.sleep(0.001)
+    worker.send(signal.SIGSTOP)
+
+
 def test_who_builds_is_not_the_dashboard(site):
     visitor = logged_in(site, "expert")
     basket = begun(visitor, list(STORED))
@@ -92,13 +106,14 @@ def test_who_builds_is_not_the_dashboard(site):
 def test_a_killed_worker_is_followed_by_another(site):
     """Killed in the middle: the one that is started next builds the basket, from its beginning."""
     visitor = logged_in(site, "expert")
+    basket = begun(visitor, ALL)
+    part = Basket.read(site.downloads / basket["id"]).part
     with site.worker("first") as first:
-        basket = begun(visitor, ALL)
-        eventually(lambda: state(visitor, basket)["runs_done"] > 0, "it has begun")
+        stop_when_written(first, part)
+        before = state(visitor, basket)
         first.kill()
-    before = state(visitor, basket)
-    assert before["state"] == "building" and before["runs_done"] < len(ALL), "it was too fast"
-    assert (site.downloads / basket["id"] / "basket.tar.part").exists()
+    assert before["state"] == "building" and before["runs_done"] < len(ALL)
+    assert part.stat().st_size > 0, "what was half-done is left"
     with site.worker("second") as second:
         eventually(lambda: is_done(visitor, basket), f"it is built: {second.text()}")
     assert len(names(site, basket)) == len(ALL) + 2
@@ -108,9 +123,11 @@ def test_a_worker_that_is_stopped_gives_the_basket_back(site):
     visitor = logged_in(site, "expert")
     with site.worker("first") as first:
         basket = begun(visitor, ALL)
-        eventually(lambda: state(visitor, basket)["runs_done"] > 0, "it has begun")
+        stop_when_written(first, Basket.read(site.downloads / basket["id"]).part)
         with site.worker("second") as second:
-            assert first.stop() == 0
+            first.send(signal.SIGTERM)  # it gets it when it goes on
+            first.send(signal.SIGCONT)
+            assert first.wait() == 0
             eventually(lambda: is_done(visitor, basket), f"it is built: {second.text()}")
     assert len(names(site, basket)) == len(ALL) + 2
 
