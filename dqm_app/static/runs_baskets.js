@@ -14,6 +14,7 @@ export class Baskets {
     this.chosen = chosen;
     this.lines = new Map(); // by the id of the basket
     this.looking = false;
+    this.changes = 0; // by this page: what was asked before is not so any more
     this.timer = null;
     this.words = element("b", { role: "status" });
     this.build = element("button", {
@@ -48,6 +49,7 @@ export class Baskets {
   async begin() {
     try {
       const made = await begin(this.chosen.camera, this.chosen.list());
+      this.changes += 1;
       this.say("");
       this.draw([made, ...this.known.filter(({ id }) => id !== made.id)]);
       this.chosen.clear();
@@ -62,6 +64,7 @@ export class Baskets {
     const held = this.lines.get(id)?.root.contains(document.activeElement);
     try {
       await remove(id);
+      this.changes += 1;
       this.say("");
       this.draw(this.known.filter((one) => one.id !== id));
       if (held) (this.baskets.querySelector("button") ?? this.grid()).focus();
@@ -88,7 +91,11 @@ export class Baskets {
     this.looking = true;
     clearTimeout(this.timer);
     try {
-      if (!document.hidden || this.isBuilding()) this.draw(await list());
+      if (!document.hidden || this.isBuilding()) {
+        const before = this.changes;
+        const found = await list();
+        if (before === this.changes) this.draw(found);
+      }
       if (this.lost) this.say("");
     } catch (error) {
       // the page itself says that it has lost its server
