@@ -14,6 +14,8 @@
 ``handlers``    one class per address
 ``resources``   the list of all addresses, from which routes and the OpenAPI document are made
 ``openapi``     the OpenAPI document
+``operations``  parts of it that operations share
+``files``       what it says of originals and archives
 =============== ==================================================================================
 
 `dqm_client` is the other end.

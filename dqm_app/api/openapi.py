@@ -6,32 +6,26 @@ import functools
 import importlib.metadata
 from typing import Any
 
+from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from dqm_app.api import files
 from dqm_app.api.answers import Problem
 from dqm_app.api.encoding import Format
-from dqm_app.api.resources import BASE, IN_PATH, RESOURCES, Resource
+from dqm_app.api.operations import BINARY, MODELS, as_json, in_path, problems
+from dqm_app.api.resources import BASE, RESOURCES, Resource
 
 OPENAPI = "3.1.0"
-_MODELS = "#/components/schemas/{model}"
-_PROBLEMS = {
-    400: "A parameter cannot be understood.",
-    401: "No token, or one that has ended.",
-    403: "The token, or its user, is not for this.",
-    404: "There is no such camera, run or quantity.",
-    406: "The answer cannot be given in that format.",
-    429: "So many of your questions are unanswered that this one has to wait.",
-    503: "The database does not answer, or too many others ask: Retry-After says when to ask.",
-}
 
 
 @functools.cache
 def document(prefix: str) -> dict[str, Any]:
     """That of a dashboard served below *prefix*."""
-    models = {resource.answer for resource in RESOURCES} | {Problem}
+    models: set[type[BaseModel]] = {resource.answer for resource in RESOURCES}
+    models |= {Problem, *files.ANSWERS}
     _, definitions = models_json_schema(
         [(model, "serialization") for model in sorted(models, key=lambda one: one.__name__)],
-        ref_template=_MODELS,
+        ref_template=MODELS,
     )
     return {
         "openapi": OPENAPI,
@@ -41,16 +35,20 @@ def document(prefix: str) -> dict[str, Any]:
             "description": "Data quality of every run. Times are Unix seconds: UTC, but for "
             "columns whose time_scale is tai.",
         },
-        "servers": [{"url": f"{prefix}{BASE}"}],
+        "servers": [{"url": prefix or "/"}],
         "security": [{"token": []}],
-        "paths": {resource.path: {"get": _operation(resource)} for resource in RESOURCES},
+        "paths": {
+            **{f"{BASE}{one.path}": {"get": _operation(one)} for one in RESOURCES},
+            **files.paths_of_files(),
+        },
         "components": {
             "schemas": definitions.get("$defs", {}),
             "securitySchemes": {
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "From the page of your account; its scope is read.",
+                    "description": "From the page of your account; of the scope read, or, for "
+                    "originals and archives, download.",
                 }
             },
         },
@@ -61,7 +59,7 @@ def _operation(resource: Resource) -> dict[str, Any]:
     return {
         "operationId": resource.name,
         "summary": resource.summary,
-        "parameters": [*map(_in_path, resource.parameters), *_in_query(resource)],
+        "parameters": [*map(in_path, resource.parameters), *_in_query(resource)],
         "responses": {
             "200": {
                 "description": resource.summary,
@@ -69,14 +67,9 @@ def _operation(resource: Resource) -> dict[str, Any]:
                 "content": _content(resource),
             },
             "304": {"description": "As it was when the ETag in If-None-Match was given."},
-            **{str(status): _problem(text) for status, text in _PROBLEMS.items()},
+            **problems(400, 401, 403, 404, 406, 429, 503),
         },
     }
-
-
-def _in_path(name: str) -> dict[str, Any]:
-    _, schema, text = IN_PATH[name]
-    return {"name": name, "in": "path", "required": True, "schema": schema, "description": text}
 
 
 def _in_query(resource: Resource) -> list[dict[str, Any]]:
@@ -113,14 +106,8 @@ def _inlined(schema: Any, definitions: dict[str, Any]) -> Any:
 
 
 def _content(resource: Resource) -> dict[str, Any]:
-    schema = {"schema": {"$ref": _MODELS.format(model=resource.answer.__name__)}}
-    content: dict[str, Any] = {Format.JSON.media: schema}
+    content = as_json(resource.answer)
     if resource.is_table:
         for form in Format:
-            content.setdefault(form.media, {"schema": {"type": "string", "format": "binary"}})
+            content.setdefault(form.media, BINARY)
     return content
-
-
-def _problem(text: str) -> dict[str, Any]:
-    schema = {"$ref": _MODELS.format(model=Problem.__name__)}
-    return {"description": text, "content": {"application/problem+json": {"schema": schema}}}

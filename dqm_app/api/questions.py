@@ -71,7 +71,7 @@ class RunsQuestion(TableQuestion):
 class TrendQuestion(TableQuestion):
     """Which statistics over all runs."""
 
-    column: list[Annotated[str, Field(max_length=200)]] = Field(
+    column: list[Annotated[str, Field(max_length=80)]] = Field(
         min_length=1,
         max_length=50,
         description="QUANTITY.STATISTIC, e.g. WF-PHY-HIGH-GAIN.amplitude; may be repeated.",

@@ -12,16 +12,16 @@ from typing import ClassVar
 from urllib.parse import quote
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from tornado.web import HTTPError, StaticFileHandler
 
 from dqm_app.accounts.audit import Event
 from dqm_app.accounts.tokens import Scope
-from dqm_app.api.encoding import dump
 from dqm_app.api.handlers import ApiHandler, ProblemError, number_of
-from dqm_app.api.questions import Question, Run
+from dqm_app.api.questions import Question
 from dqm_app.api.resources import NAME, NUMBER
-from dqm_app.downloads.basket import Basket, State
+from dqm_app.downloads.answers import BasketAnswer, BasketsAnswer, Chosen
+from dqm_app.downloads.basket import Basket
 from dqm_app.downloads.building import file_name
 from dqm_app.downloads.errors import BasketRefused, DownloadsUnusable
 from dqm_app.downloads.parts import Downloads
@@ -34,56 +34,6 @@ _MEDIA = {"tar": "application/gzip", "fits+zstd": "application/zstd"}
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
 MOST_BODY = 200_000
 """Bytes of a request: some ten thousand runs, more than any basket should have."""
-
-
-class Chosen(BaseModel):
-    """The body of a request for a basket."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    camera: str = Field(max_length=100)
-    runs: list[Run] = Field(min_length=1)
-
-
-class BasketAnswer(BaseModel):
-    """A basket, and how far it is; times are Unix seconds, UTC."""
-
-    id: str
-    camera: str
-    runs: int
-    first: int
-    last: int
-    state: State
-    runs_done: int
-    bytes: int
-    bytes_done: int
-    text: str
-    created: float
-    ends: float
-    file: str | None
-    name: str
-
-    @classmethod
-    def of(cls, basket: Basket, root: str, stuck: str = "") -> BasketAnswer:
-        """How far *basket* is now, or why it is *stuck*; its file is below the address *root*."""
-        progress = basket.progress()
-        done = progress.state is State.DONE
-        return cls(
-            id=basket.id,
-            camera=basket.camera,
-            runs=len(basket.runs),
-            first=min(basket.runs),
-            last=max(basket.runs),
-            state=progress.state,
-            runs_done=progress.runs,
-            bytes=progress.of_bytes,
-            bytes_done=progress.bytes,
-            text=stuck or progress.text,
-            created=basket.created,
-            ends=basket.ends,
-            file=f"{root}/downloads/{basket.id}/file" if done else None,
-            name=basket.file_name,
-        )
 
 
 class ForExperts(Guarded):
@@ -135,9 +85,7 @@ class Baskets(OfDownloads):
         """List them, the newest first."""
         self.question(Question)
         found = await self.downloads.run(self.downloads.of, self.owner)
-        answers = [one.model_dump(mode="json") for one in await self.answers(*found)]
-        self.set_header("Content-Type", "application/json")
-        self.finish(dump({"baskets": answers}))
+        await self.answer(BasketsAnswer(baskets=await self.answers(*found)))
 
     async def post(self) -> None:
         """Begin one: answers 201, or 409 while another one is being built."""
