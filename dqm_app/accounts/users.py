@@ -6,7 +6,7 @@ import time
 import unicodedata
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -163,7 +163,7 @@ def set_role(session: Session, name: str, role: Role) -> tuple[User, Role]:
     LastAdmin
         Nobody else is an admin.
     """
-    _lock_admins(session)
+    _lock_with_admins(session, name)
     row = required(session, name)
     if role < Role.ADMIN:
         _require_other_admin(session, row)
@@ -181,7 +181,7 @@ def disable(session: Session, name: str) -> ShutOut:
     LastAdmin
         Nobody else is an admin.
     """
-    _lock_admins(session)
+    _lock_with_admins(session, name)
     row = required(session, name)
     _require_other_admin(session, row)
     row.disabled = True
@@ -209,15 +209,13 @@ def _checked(name: str) -> str:
     return name
 
 
-def _lock_admins(session: Session) -> None:
-    # or the last two could be made less at the same moment; in one order, so that nobody waits for
-    # somebody who waits for him
-    session.execute(
-        select(UserRow.id)
-        .where(UserRow.role == Role.ADMIN.word)
-        .order_by(UserRow.id)
-        .with_for_update()
-    ).all()
+def _lock_with_admins(session: Session, name: str) -> None:
+    # or the last two could be made less at the same moment; all in one order, so that nobody waits
+    # for somebody who waits for him
+    if not name.isprintable():  # nobody's, as `required` will say
+        return
+    wanted = or_(UserRow.role == Role.ADMIN.word, UserRow.key == folded(name))
+    session.execute(select(UserRow.id).where(wanted).order_by(UserRow.id).with_for_update()).all()
 
 
 def _require_other_admin(session: Session, row: UserRow) -> None:

@@ -66,6 +66,28 @@ def test_two_admins_who_are_made_less_at_once(accounts, engine, change):
     assert of(engine, "expert").role is Role.ADMIN and not of(engine, "expert").disabled
 
 
+def test_many_changes_of_users_wait_for_each_other_in_one_order(accounts, engine):
+    """None ends in an error of the database, which sees when two wait for each other."""
+    names = [role.word for role in Role]
+
+    def change(number: int) -> str:
+        name, role = names[number % 3], (Role.ADMIN, Role.VIEWER)[number // 3 % 2]
+        try:
+            with Session(engine) as session, session.begin():
+                if number % 7 == 0:
+                    users.set_password(session, name, OTHER)
+                else:
+                    users.set_role(session, name, role)
+        except LastAdmin:
+            return "the last admin"
+        return ""
+
+    with ThreadPoolExecutor(12) as pool:
+        assert set(pool.map(change, range(400))) <= {"", "the last admin"}
+    with Session(engine) as session:
+        assert [one for one in users.everybody(session) if one.role is Role.ADMIN]
+
+
 @pytest.mark.parametrize("change", ["password", "disabled"])
 def test_a_login_while_its_user_is_shut_out(accounts, engine, change):
     with meanwhile(engine, lambda: accounts.login("viewer", PASSWORD, DESK)) as (session, said):
