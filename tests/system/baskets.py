@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -124,15 +124,26 @@ def being_built(site: Site, owner: str, runs: Sequence[int] = STORED) -> Iterato
 
 
 @contextlib.contextmanager
-def stopped_worker(site: Site) -> Iterator[int]:
-    """The worker of *site*, which does nothing meanwhile."""
-    [worker] = eventually(site.workers, "a worker")[:1]
-    os.kill(worker, signal.SIGSTOP)
+def stopped_worker(site: Site, begin: Callable[[], object] | None = None) -> Iterator[None]:
+    """The worker of *site* does nothing meanwhile, with what *begin* begins neither.
+
+    One that waits for another basket would have built it before it could be stopped; one that is
+    just started needs a moment.
+    """
     try:
-        yield worker
+        _send(site.workers(), signal.SIGSTOP)
+        if begin is not None:
+            begin()
+        _send(eventually(site.workers, "a worker"), signal.SIGSTOP)
+        yield
     finally:
+        _send(site.workers(), signal.SIGCONT)
+
+
+def _send(workers: Sequence[int], number: signal.Signals) -> None:
+    for worker in workers:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(worker, signal.SIGCONT)
+            os.kill(worker, number)
 
 
 def log_in(page: DashboardPage, name: str) -> None:
