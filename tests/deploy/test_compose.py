@@ -134,7 +134,7 @@ def test_scripts_make_users(stack: Stack) -> None:
 
 
 def test_accounts_are_copied(stack: Stack) -> None:
-    stack.type(documented_line("docker compose exec -T dashboard python"))
+    stack.type(documented_line("docker compose exec -T dashboard dqm user backup"))
     stack.type(documented_line("docker compose cp"))
     with closing(sqlite3.connect(stack.folder / "accounts.sqlite")) as copy:
         assert (ADMIN,) in copy.execute("SELECT name FROM users").fetchall()
