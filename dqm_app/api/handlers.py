@@ -10,7 +10,6 @@ from typing import Any, ClassVar, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 from pydantic import BaseModel, ValidationError
-from tornado.web import RequestHandler
 
 from dqm_app.accounts.errors import AccountsUnavailable
 from dqm_app.accounts.tokens import Scope
@@ -153,13 +152,6 @@ class ApiHandler(Guarded):
         self.set_status(HTTPStatus.NO_CONTENT)
         self.set_header("Allow", self.methods)
 
-    @property
-    def methods(self) -> str:
-        """What may be asked here, as in the header ``Allow``."""
-        missing = RequestHandler._unimplemented_method
-        ours = [m for m in self.SUPPORTED_METHODS if getattr(type(self), m.lower()) is not missing]
-        return ", ".join(ours)
-
     def form(self, asked: TableQuestion) -> Format:
         """The format of the answer; raises `ProblemError` 406."""
         form = asked.format or Format.accepted(self.request.headers.get("Accept", ""))
@@ -189,7 +181,6 @@ class ApiHandler(Guarded):
             detail = "this needs another role, or a token with another scope"
         elif status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             detail = f"this address answers {self.methods}"
-            self.set_header("Allow", self.methods)
         elif status_code == HTTPStatus.INTERNAL_SERVER_ERROR:
             detail = "the log of the dashboard says why"
         self.challenge(status_code)

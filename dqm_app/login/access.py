@@ -233,10 +233,19 @@ class Guarded(RequestHandler):
         else:
             super().log_exception(*information)
 
+    @property
+    def methods(self) -> str:
+        """What may be asked here, as in the header ``Allow``."""
+        missing = RequestHandler._unimplemented_method
+        ours = [m for m in self.SUPPORTED_METHODS if getattr(type(self), m.lower()) is not missing]
+        return ", ".join(ours)
+
     def challenge(self, status_code: int) -> None:
-        """Set the header that an answer 401 must have (RFC 9110, 15.5.2)."""
+        """Set the header that an answer 401 or 405 must have (RFC 9110, 15.5.2 and 15.5.6)."""
         if status_code == HTTPStatus.UNAUTHORIZED:
             self.set_header("WWW-Authenticate", 'Bearer realm="NectarCAM DQM"')
+        elif status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            self.set_header("Allow", self.methods)
 
 
 def _error_in(kwargs: Mapping[str, Any]) -> BaseException | None:
