@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
@@ -199,6 +200,7 @@ def pods(request: pytest.FixtureRequest, image_archive: Path) -> Iterator[Pods]:
         ):
             (machine.root / name).parent.mkdir(parents=True, exist_ok=True)
             (machine.root / name).write_text(text)
+        (machine.root / "var/log/journal").mkdir(exist_ok=True)  # what it has said stays
         machine.boot()
         assert machine.wait_for_cloud_init()["status"] == "done"
         pods = Pods(machine)
@@ -327,6 +329,20 @@ def test_what_ends_is_started_again(pods: Pods) -> None:
         lambda: pods.shown("dqm-replica.service", "NRestarts") != before, "it is started again"
     )
     eventually(lambda: pods.state("dqm-replica.service") == "active", "it serves")
+
+
+def test_a_reboot_closes_the_volume_and_starts_all_again(pods: Pods) -> None:
+    pods.type(
+        "systemctl --user start dqm-primary.service dqm-replica.service dqm-dashboard.service"
+    )
+    pods.machine.reboot()
+    eventually(pods.has_services, "its services can be told to", 60)
+    said = pods.machine.run("journalctl", "--no-pager", "--output=cat").stdout
+    _, found, last = said.rpartition(f"Stopping user@{NUMBER}.service")
+    assert found and "closing /data/filestorage/Data.fs at" in last
+    # what hangs is killed in the end, with all else of the user
+    assert not re.findall(r".*(?:Stopping timed out|'stop-.*' timed out).*", last)
+    eventually(lambda: '"database": "ok"' in pods.ready(), "the replica is read", 60)
 
 
 @written_out
