@@ -187,6 +187,8 @@ def test_users_log_in(host: Machine) -> None:
     assert all(f"{ADMIN}  {event}  127.0.0.1" in said for event in ("login", "logout")), said
     owner = host.run("stat", "-c", "%a %U", "/var/lib/nectarcam-dqm/own/accounts.sqlite").stdout
     assert owner == "600 nectarcam\n"
+    judged = json.loads(dqm(host, "status", "--json", "||", "true"))["items"]
+    assert "accounts" in [item["key"] for item in judged], judged
     assert "Traceback" not in log(host, "dqm-dashboard")
 
 
