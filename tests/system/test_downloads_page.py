@@ -23,7 +23,7 @@ from baskets import (
     stopped_worker,
 )
 from browsing import DashboardPage
-from playwright.sync_api import Browser
+from playwright.sync_api import APIResponse, Browser, Route
 from processes import LOOPBACK, eventually
 
 from dqm_app.accounts import users
@@ -269,6 +269,35 @@ def test_other_tabs_see_it_and_may_cancel_it(browser, site, owner):
         page[FETCH].wait_for()
         page.wait_for("document.querySelector('.runs-baskets [role=status].unseen').textContent")
         assert page[".runs-baskets .unseen"].inner_text().endswith(".tar is ready.")
+
+
+def test_a_list_from_before_a_basket_was_begun_takes_it_from_no_page(browser, site, owner):
+    held: list[tuple[Route, APIResponse]] = []
+
+    def hold(route: Route) -> None:
+        if route.request.method == "GET" and not held:
+            held.append((route, route.fetch()))
+        else:
+            route.continue_()
+
+    with opened(browser, site, owner) as page:
+        page.page.route("**/downloads", hold)
+        with page.page.expect_request("**/downloads"):
+            page.page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+        choose(page, 2)
+        page[BUILD].click()
+        page[LINE].wait_for()
+        page.page.evaluate("""() => {
+          window.removed = 0;
+          const count = ({ removedNodes }) => { window.removed += removedNodes.length; };
+          new MutationObserver((all) => all.forEach(count))
+            .observe(document.querySelector(".runs-baskets ul"), { childList: true });
+        }""")
+        [(route, answer)] = held
+        assert answer.json() == {"baskets": []}
+        route.fulfill(response=answer)
+        page[FETCH].wait_for()
+        assert page.page.evaluate("window.removed") == 0
 
 
 def test_what_is_wrong_with_a_basket_stands_beside_it(browser, site, owner):
