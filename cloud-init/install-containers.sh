@@ -92,7 +92,7 @@ units() {
   systemctl daemon-reload
   systemctl enable --now dqm-certs.path
   install -m 644 "$SHARE"/systemd/podman/*.{service,socket} \
-    "$SHARE"/systemd/dqm-{ingest,backup,verify,verify-new,pack}.timer "$USER_UNITS"
+    "$SHARE"/systemd/dqm-{ingest,backup,verify,verify-new,pack,accounts-backup}.timer "$USER_UNITS"
   for unit in "$HERE"/user-*; do
     install -m 644 "$unit" "$USER_UNITS/${unit##*/user-}"
   done
@@ -128,7 +128,7 @@ services() {
     fi
   else
     as_owner systemctl --user enable dqm-dashboard.service
-    as_owner systemctl --user enable --now dqm-dashboard.socket
+    as_owner systemctl --user enable --now dqm-dashboard.socket dqm-accounts-backup.timer
     step "start dqm-dashboard.service; see journalctl _SYSTEMD_USER_UNIT=dqm-dashboard.service"
     as_owner systemctl --user restart dqm-dashboard.service
   fi
