@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from tests.deploy.support.visits import ADMIN, PASSWORD, typed_at_a_terminal
 PRIMARY, SECONDARY = "dqm-rw", "dqm-ro"
 SITE = "dqm.example.org"
 CAMERA = "NectarCAMQM"
+OWNER = "nectarcam"
 RELEASE = "/srv/release"
 RESULTS = "/srv/results"
 COMMANDS = Path(sys.executable).parent
@@ -44,7 +46,7 @@ CERTIFICATES = (
     f"ssh nectarcam@{PRIMARY} sudo dqm certs sign --dir /etc/nectarcam-dqm/ca {SECONDARY} {SITE} | "
     f"ssh nectarcam@{SECONDARY} dqm certs install"
 )
-FIRST_USER = f"ssh -t nectarcam@{SECONDARY} sudo dqm user add {ADMIN} --role admin"
+FIRST_USER = f"dqm user add {ADMIN} --role admin"
 
 
 class Pair:
@@ -118,13 +120,42 @@ class Pair:
         )  # fmt: skip
         return sorted(folder.glob("*.tar.gz"))
 
+    def accounts_folder(self) -> str:
+        """Where the dashboard has its accounts, as the secondary sees it."""
+        if not self._in_containers:
+            return "/var/lib/nectarcam-dqm"
+        ask = ("podman", "volume", "inspect", "--format", "'{{.Mountpoint}}'", "dqm-dashboard")
+        return self.fleet.type(shlex.join(["ssh", f"{OWNER}@{SECONDARY}", *ask])).stdout.strip()
+
+    def log(self, machine: Machine, unit: str) -> str:
+        """What a service of *machine*, and systemd of it, have said since the last boot."""
+        if self._in_containers:
+            return machine.journal(f"_SYSTEMD_USER_UNIT={unit}", "+", f"USER_UNIT={unit}")
+        return machine.journal(f"--unit={unit}")
+
+    def python(self) -> list[str]:
+        """Command that runs, as root on either machine, a program with the settings of the host."""
+        program = "/opt/nectarcam-dqm/bin/python"
+        if self._in_containers:
+            return ["dqm", program, "-"]
+        settings = f"set -a; . /etc/nectarcam-dqm/dqm.env; exec {program} -"
+        return ["runuser", "-u", OWNER, "--", "bash", "-c", settings]
+
+    def unit_folders(self) -> dict[str | None, str]:
+        """Where units are, of the system and of the user whose containers they run."""
+        folders: dict[str | None, str] = {None: "/etc/systemd/system"}
+        if self._in_containers:
+            folders[OWNER] = f"/home/{OWNER}/.config/systemd/user"
+        return folders
+
     def give_certificates(self) -> None:
         """Type the line that gives the secondary its certificate."""
         self.fleet.type(CERTIFICATES)
 
-    def add_first_user(self) -> str:
-        """Type the line that lets the admin log in, and the password; gives what is shown."""
-        command = self.fleet.desk.within(*self.fleet.shell(FIRST_USER))
+    def add_user(self, line: str = FIRST_USER) -> str:
+        """Type the line that lets somebody log in, and the password; gives what is shown."""
+        typed = f"ssh -t {OWNER}@{SECONDARY} sudo {line}"
+        command = self.fleet.desk.within(*self.fleet.shell(typed))
         prompts = ("Password:", "Repeat for confirmation:")
         return typed_at_a_terminal(command, dict.fromkeys(prompts, PASSWORD))
 
@@ -142,12 +173,16 @@ class Pair:
         """Have a new results file, and the puller fetch it now; its timer would within minutes."""
         file = self._waiting.pop(0)
         file.rename(self._results / file.name)
-        # containers run as services of the user
-        systemctl = ["systemctl", "--user"] if self._in_containers else ["sudo", "systemctl"]
-        self.fleet.ssh(self.primary, *systemctl, "start", "dqm-ingest.service", patience=120)
+        self.start(self.primary, "dqm-ingest.service")
         found = re.search(r"Run(\d+)", file.name)
         assert found is not None
         return int(found[1])
+
+    def start(self, machine: Machine, service: str) -> None:
+        """Have *service* of *machine* do its work; returns when it is done."""
+        # containers run as services of the user
+        systemctl = ["systemctl", "--user"] if self._in_containers else ["sudo", "systemctl"]
+        self.fleet.ssh(machine, *systemctl, "start", service, patience=120)
 
     def runs(self, machine: Machine) -> set[int]:
         """Numbers of the runs that the server of *machine* serves; none when it holds nothing."""
