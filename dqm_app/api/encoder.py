@@ -202,7 +202,8 @@ class _OtherProcess:
 def main() -> None:
     """Encode what comes, until whoever started this is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started this
-    os.nice(NICENESS)
+    with contextlib.suppress(PermissionError):  # a service may be forbidden it
+        os.nice(NICENESS)
     with Connection(int(sys.argv[1])) as asked, contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             table, form, compress = asked.recv()

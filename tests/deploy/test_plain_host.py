@@ -181,6 +181,11 @@ def test_users_log_in(host: Machine) -> None:
         return sum(one["runs"] for one in visitor.ask("/api/v1/cameras").json()["cameras"])
 
     eventually(lambda: stored() == 2, "the dashboard has both runs")
+    cameras = visitor.ask("/api/v1/cameras").json()["cameras"]
+    table = visitor.ask(f"/api/v1/cameras/{cameras[0]['name']}/trends/names?format=votable")
+    assert table.status == 200
+    nice = host.run("ps", "-eo", "ni=,args=").stdout.splitlines()
+    assert [line.split()[0] for line in nice if "api.encoder" in line] == ["10"], nice
     assert visitor.form("/account", "/logout").status == 303
     assert visitor.ask("/dqm_app").asks_for_login
     said = dqm(host, "user", "log", ADMIN)

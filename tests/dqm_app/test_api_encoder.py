@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gzip
+import multiprocessing
 import os
 import signal
+import sys
+import threading
 from collections.abc import AsyncIterator
 from http import HTTPStatus
 
@@ -194,3 +198,22 @@ def test_the_same_table_is_the_same_bytes() -> None:
     for form in Format:
         one, other = (Encoded.of(table(300, 3), form, compress=True) for _ in range(2))
         assert one == other
+
+
+def test_a_service_that_may_not_be_nice_encodes_all_the_same(monkeypatch):
+    def forbidden(_: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "nice", forbidden)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    ours, theirs = multiprocessing.Pipe()
+    monkeypatch.setattr(sys, "argv", ["-c", str(os.dup(theirs.fileno()))])
+    theirs.close()
+    asked = table(3)
+    ours.send((asked, Format.JSON, False))
+    thread = threading.Thread(target=encoder.main)
+    thread.start()
+    found = ours.recv()
+    ours.close()
+    thread.join(10)
+    assert found.data == encode(asked, Format.JSON)
