@@ -116,7 +116,9 @@ def test_every_key_stands_in_the_documents():
     ]
     both = judged(servers, own=own_certificate(0)), judged([])
     made = {item.key for status in both for item in status.items}
-    assert made == documented
+    of_dashboards = {"accounts", "metrics-token", "baskets"}  # whose facts the database has not
+    assert of_dashboards < documented
+    assert made == documented - of_dashboards
 
 
 def test_what_is_worst_comes_first_and_counts():
