@@ -72,7 +72,7 @@ async def _measure(plan: Plan, url: str, state: Path, runs: range) -> list[Resul
         starts.append(basket.began - basket.chosen)
     quiet, busy = [], []
     pages = [await open_page(url) for _ in range(PAGES)]
-    await _changes(pages, runs, PAGES)
+    await _changes(pages, runs, 2 * len(runs))  # so that no process reads a run for the first time
     for _ in range(TURNS):  # in turn, since a machine is never the same for long
         quiet += await _changes(pages, runs, plan.page_changes // TURNS)
         async with _building(site, runs):

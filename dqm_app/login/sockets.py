@@ -78,6 +78,8 @@ class GuardedSocket(Guarded, WSHandler):
         Tokens are signed and last for minutes: who finds one somewhere could join the page of
         somebody else.
         """
+        # an answer is several messages; else the later ones wait 40 ms for the browser's kernel
+        self.set_nodelay(True)
         payload = self._payload()
         if payload is None:
             self._refuse("no token of a page")
