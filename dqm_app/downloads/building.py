@@ -29,7 +29,11 @@ PAUSE = 0.7
 """After each run, as a part of the time that it took: the database server serves pages, too."""
 DATABASE_SECONDS = 600.0
 """For so long a basket waits for a database that does not answer."""
-RETRY_SECONDS = 1.0
+FIRST_RETRY_SECONDS, RETRY_SECONDS = 0.01, 1.0
+"""Between two looks whether it does: at first, since a client that was just made is connected in a
+moment, and at most."""
+LONGEST_PAUSE = 0.5
+"""Seconds; a run for which the database had to be waited for has not kept it busy."""
 COLUMNS = ("run", "file", "bytes", "sha256", "start (UTC)", "events", "why it is missing")
 
 
@@ -116,7 +120,7 @@ class Archive:
                     self._add(tar, run)
                     self._done += 1
                     self._note(State.BUILDING)
-                    time.sleep(PAUSE * (time.monotonic() - began))
+                    time.sleep(min(PAUSE * (time.monotonic() - began), LONGEST_PAUSE))
                 self._add_file(tar, "runs.csv", self._table(), time.time())
                 self._add_file(tar, "SHA256SUMS", self._digests(), time.time())
             file.flush()
@@ -126,6 +130,7 @@ class Archive:
         """A run, once the database answers: a replica that is restarted costs nobody a basket."""
         camera = self._basket.camera
         patience = time.monotonic() + DATABASE_SECONDS
+        pause = FIRST_RETRY_SECONDS
         while True:
             if self._is_stopping():
                 raise BuildingStopped
@@ -136,9 +141,12 @@ class Archive:
             except DatabaseUnavailable as error:
                 if time.monotonic() > patience:
                     raise
-                log.warning("basket %s waits: %s", self._basket.id, error)
-            self._finish(State.BUILDING, "the database does not answer; it goes on when it does")
-            time.sleep(RETRY_SECONDS)
+                if pause >= RETRY_SECONDS:
+                    log.warning("basket %s waits: %s", self._basket.id, error)
+                    text = "the database does not answer; it goes on when it does"
+                    self._finish(State.BUILDING, text)
+            time.sleep(pause)
+            pause = min(2 * pause, RETRY_SECONDS)
 
     def _add(self, tar: tarfile.TarFile, run: int) -> None:
         try:
