@@ -50,9 +50,11 @@ def measure(plan: Plan) -> list[Result]:
         servers = {"without": dashboard_of(without), "with": dashboard_of(accounts)}
         with chromium() as browser:
             cookies = _log_in(browser, servers["with"])
-            seen = _pairs(plan, servers, lambda server, name: _look(browser, server, cookies[name]))
+            seen = _pairs(
+                plan, 2, servers, lambda server, name: _look(browser, server, cookies[name])
+            )
             version = browser.version
-        loaded = _pairs(plan, servers, lambda server, name: _load(server, cookies[name]))
+        loaded = _pairs(plan, 4, servers, lambda server, name: _load(server, cookies[name]))
     page, cpu = _differences(loaded)
     browser_page, _ = _differences(seen)
     return [
@@ -86,12 +88,12 @@ def _log_in(browser: Chromium, server: Server) -> dict[str, list[Cookie]]:
 
 
 def _pairs(
-    plan: Plan, servers: dict[str, Server], load: Callable[[Server, str], Sample]
+    plan: Plan, times: int, servers: dict[str, Server], load: Callable[[Server, str], Sample]
 ) -> dict[str, list[Sample]]:
     """Pages of both servers in turn, each first in every other pair."""
     samples: dict[str, list[Sample]] = {name: [] for name in servers}
-    pages = 4 * plan.pages
-    for index in range(-4 * plan.warm_pages, pages):
+    pages = times * plan.pages
+    for index in range(-times * plan.warm_pages, pages):
         plan.say(f"page {index + 1} of {pages}")
         for name in sorted(servers, reverse=index % 2 == 0):
             time.sleep(PAUSE)
