@@ -8,6 +8,7 @@ passes SIGTERM and SIGINT on, waits for its children, and starts one again that 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 PARENT_SECONDS = 0.5
 RESTART_SECONDS = 1.0
 STOP_SECONDS = 8.0
+NICENESS = 10
+"""What pages need comes first."""
 
 
 def stop_with_parent(parent: int) -> None:
@@ -37,6 +40,12 @@ def stop_with_parent(parent: int) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
 
     look()
+
+
+def come_last() -> None:
+    """Let all other processes have the processor first; a service may be forbidden to say so."""
+    with contextlib.suppress(PermissionError):
+        os.nice(NICENESS)
 
 
 class Supervisor:

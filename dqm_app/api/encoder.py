@@ -13,7 +13,6 @@ import gzip
 import hashlib
 import logging
 import multiprocessing
-import os
 import signal
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from typing import Any
 from dqm_app.api.encoding import Format, encode
 from dqm_app.api.problems import ProblemError
 from dqm_app.api.tables import Table
+from dqm_app.processes import come_last
 
 FEW_VALUES = 5_000
 """So many are quickly JSON or CSV here. FITS and VOTable never are: importing astropy alone takes
@@ -41,7 +41,6 @@ LONGEST_SECONDS = 300.0
 """A table that is not made by then never will be: the process hangs, and is killed."""
 IDLE_SECONDS = 60.0
 """After so long without a table the process gives its memory back."""
-NICENESS = 10
 COMPRESS_FROM = 1_000
 """Bytes; less is not worth it."""
 COMPRESSION = 5
@@ -202,8 +201,7 @@ class _OtherProcess:
 def main() -> None:
     """Encode what comes, until whoever started this is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever started this
-    with contextlib.suppress(PermissionError):  # a service may be forbidden it
-        os.nice(NICENESS)
+    come_last()
     with Connection(int(sys.argv[1])) as asked, contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             table, form, compress = asked.recv()

@@ -24,6 +24,7 @@ from dqm_app.downloads.errors import DownloadsUnusable
 from dqm_app.downloads.queue import BasketQueue
 from dqm_app.downloads.settings import DownloadSettings
 from dqm_app.downloads.shelf import Shelf
+from dqm_app.processes import come_last
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import DQMError
 from dqm_db.storage import open_database
@@ -42,8 +43,6 @@ CLEAR_SECONDS = 600.0
 LOCK = "worker.lock"
 """In the folder of baskets: held by the worker that a dashboard has started; in the folder of a
 basket: by whoever builds it."""
-NICENESS = 10
-"""What pages need comes first."""
 
 
 class Worker:
@@ -89,8 +88,7 @@ class Worker:
         Only one such worker runs at a time; whoever started this one has taken the *lock* for it.
         """
         self._listen()
-        with contextlib.suppress(PermissionError):  # a service may be forbidden it
-            os.nice(NICENESS)
+        come_last()
         parent = os.getppid()
         if lock is None:
             lock = _open_lock(self._shelf.folder)
