@@ -17,7 +17,7 @@ from typing import Any
 
 from dqm_client.connection import Connection, tried
 from dqm_client.errors import ApiError
-from dqm_client.files import CHUNK, PartialFile
+from dqm_client.files import CHUNK, PartialFile, write_note
 
 LOOK_SECONDS = 0.5
 SUMS = "SHA256SUMS"
@@ -91,9 +91,7 @@ class Order:
                 raise ApiError(409, f"{error.detail}{self._others()}") from error
             raise
         document = {"id": found["id"], "url": self._connection.url, "wanted": self._wanted}
-        draft = self._note.with_name(f"{self._note.name}.new")
-        draft.write_text(json.dumps(document), "utf-8")
-        draft.replace(self._note)
+        write_note(self._note, document)
         return found
 
     def _others(self) -> str:

@@ -119,9 +119,7 @@ class PartialFile:
 
     def _remember(self, size: int, etag: str, sha256: str | None) -> None:
         document = {"path": self._path, "size": size, "etag": etag, "sha256": sha256}
-        draft = self._note.with_name(f"{self._note.name}.new")
-        draft.write_text(json.dumps(document), "utf-8")
-        draft.replace(self._note)
+        write_note(self._note, document)
 
     def _check(self) -> None:
         expected = self._noted().get("sha256")
@@ -132,3 +130,10 @@ class PartialFile:
         if found != base64.b64decode(expected):
             self.forget()
             raise ApiError(0, f"{self._path} came damaged and was removed: fetch it again")
+
+
+def write_note(note: Path, document: dict[str, Any]) -> None:
+    """Write *document* as JSON: all of it, or what was there before stays."""
+    draft = note.with_name(f"{note.name}.new")
+    draft.write_text(json.dumps(document), "utf-8")
+    draft.replace(note)
