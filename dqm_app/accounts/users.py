@@ -6,7 +6,7 @@ import time
 import unicodedata
 from dataclasses import dataclass
 
-from sqlalchemy import delete, func, or_, select
+from sqlalchemy import Select, delete, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -110,9 +110,7 @@ def everybody(session: Session) -> list[User]:
 
 def stored(session: Session, name: str) -> UserRow | None:
     """The row of the user *name*, if there is one."""
-    if not name.isprintable():  # some databases take no such text
-        return None
-    return session.scalar(select(UserRow).where(UserRow.key == folded(name)))
+    return _found(session, name, select(UserRow))
 
 
 def locked(session: Session, name: str) -> UserRow | None:
@@ -121,16 +119,8 @@ def locked(session: Session, name: str) -> UserRow | None:
     Otherwise PostgreSQL lets two transactions look at the same user at once, and each change what
     the other one relies on. Who locks counters of `throttle`, too, locks the user first.
     """
-    return (
-        None
-        if not name.isprintable()
-        else session.scalar(
-            select(UserRow)
-            .where(UserRow.key == folded(name))
-            .with_for_update()
-            .execution_options(populate_existing=True)
-        )
-    )
+    as_it_is = select(UserRow).with_for_update().execution_options(populate_existing=True)
+    return _found(session, name, as_it_is)
 
 
 def required(session: Session, name: str) -> UserRow:
@@ -193,6 +183,12 @@ def enable(session: Session, name: str) -> User:
     row = required(session, name)
     row.disabled = False
     return User.of(row)
+
+
+def _found(session: Session, name: str, rows: Select[UserRow]) -> UserRow | None:
+    if not name.isprintable():  # some databases take no such text
+        return None
+    return session.scalar(rows.where(UserRow.key == folded(name)))
 
 
 def _checked(name: str) -> str:
