@@ -55,6 +55,11 @@ class Site(LoginServer):
         super().__init__(folder, *options, settings={"DQM_DB_URL": url} | settings)
         self.downloads = folder / "state" / "downloads"
 
+    def wait_for_runs(self) -> None:
+        """Until the dashboard has read the database."""
+        client = self.client("expert")
+        eventually(lambda: client.cameras() == [CAMERA], "the database is there")
+
     def client(self, name: str, *scopes: Scope) -> Client:
         token = self.token(name, scopes or (Scope.READ, Scope.DOWNLOAD))
         return Client(f"http://{LOOPBACK}:{self.port}", token)

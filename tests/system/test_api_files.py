@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 from baskets import CAMERA, COPIES, STORED, Site, being_built, family, fill, original
-from processes import eventually
 
 from dqm_app.accounts.audit import Event
 from dqm_client import ApiError, connection
@@ -29,7 +28,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("files")
     fill(folder)
     with Site(folder) as site:
-        eventually(lambda: site.client("expert").cameras() == [CAMERA], "the database is there")
+        site.wait_for_runs()
         yield site
 
 

@@ -44,7 +44,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("downloads")
     fill(folder)
     with Site(folder) as site:
-        eventually(lambda: site.client("expert").cameras() == [CAMERA], "the database is there")
+        site.wait_for_runs()
         yield site
 
 
@@ -167,7 +167,7 @@ def test_a_restarted_dashboard_goes_on_unasked(tmp_path):
     """Dashboard and worker are killed in the middle; nobody has a page open."""
     fill(tmp_path)
     with Site(tmp_path) as site:
-        eventually(lambda: site.client("expert").cameras() == [CAMERA], "the database is there")
+        site.wait_for_runs()
         basket = begun(logged_in(site, "expert"), [*STORED, *COPIES])
         [worker] = eventually(site.workers, "a worker")[:1]
         os.kill(worker, signal.SIGSTOP)
@@ -186,7 +186,7 @@ def test_a_replica_that_is_away_for_a_while(tmp_path):
     with DatabaseServer(tmp_path, "primary") as database:
         fill(tmp_path, database.url)
         with Site(tmp_path, DQM_DB_URL=database.url, DQM_DB_WAIT="0.5") as site:
-            eventually(lambda: site.client("expert").cameras() == [CAMERA], "it is there")
+            site.wait_for_runs()
             visitor, other = logged_in(site, "expert"), logged_in(site, "admin")
             basket = begun(visitor, [*STORED, *COPIES])
             with stopped_worker(site):
@@ -205,7 +205,7 @@ def test_a_replica_that_is_away_for_a_while(tmp_path):
 def test_the_worker_ends_with_the_dashboard(tmp_path):
     fill(tmp_path, copies=())
     with Site(tmp_path) as site:
-        eventually(lambda: site.client("expert").cameras() == [CAMERA], "the database is there")
+        site.wait_for_runs()
         begun(logged_in(site, "expert"), [6001])
         eventually(site.workers, "a worker")
         processes = family(site.pid)

@@ -44,7 +44,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("downloads")
     fill(folder)
     with Site(folder, DQM_BASKET_RUNS=str(MOST), DQM_DOWNLOADS_USER_BYTES="40000000") as site:
-        eventually(lambda: site.client("expert").cameras() == [CAMERA], "the database is there")
+        site.wait_for_runs()
         yield site
 
 

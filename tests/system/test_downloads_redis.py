@@ -65,7 +65,7 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> str:
 def site(tmp_path: Path, database: str) -> Iterator[RedisSite]:
     with ExitStack() as stack:
         site = stack.enter_context(RedisSite(tmp_path, database, stack))
-        eventually(lambda: site.client("expert").cameras() == [CAMERA], "the database is there")
+        site.wait_for_runs()
         yield site
 
 
