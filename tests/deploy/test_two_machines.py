@@ -24,7 +24,7 @@ from test_docs_commands import console_blocks
 from tests.deploy.conftest import open_fleet
 from tests.deploy.support.fleet import Fleet
 from tests.deploy.support.networks import Host
-from tests.deploy.support.pair import CAMERA, PRIMARY, SITE, Pair, with_image
+from tests.deploy.support.pair import CAMERA, OWNER, PRIMARY, SECONDARY, SITE, Pair, with_image
 from tests.deploy.support.visits import ADMIN, LoggedInPage, Visitor
 
 pytestmark = [pytest.mark.deploy, pytest.mark.browser, pytest.mark.timeout(900)]
@@ -267,7 +267,7 @@ def test_monitors_and_commands_ask_as_before(pair: Pair) -> None:
     # as the document says to Prometheus
     [(add, make)] = [block for block in console_blocks("docs/monitoring.md")
                      if "user token" in block[-1]]  # fmt: skip
-    assert "monitor may log in as admin" in pair.add_user(add)
+    assert "monitor may log in as admin" in pair.add_user(f"ssh -t {OWNER}@{SECONDARY} sudo {add}")
     made = pair.fleet.ssh(machine, "sudo", *shlex.split(make)).stdout.strip()
     shown = ("--header", f"Authorization: Bearer {made}")
     for options, status in (((), "401"), (token(pair, "read"), "403"), (shown, "200")):

@@ -46,7 +46,7 @@ CERTIFICATES = (
     f"ssh nectarcam@{PRIMARY} sudo dqm certs sign --dir /etc/nectarcam-dqm/ca {SECONDARY} {SITE} | "
     f"ssh nectarcam@{SECONDARY} dqm certs install"
 )
-FIRST_USER = f"dqm user add {ADMIN} --role admin"
+FIRST_USER = f"ssh -t {OWNER}@{SECONDARY} sudo dqm user add {ADMIN} --role admin"
 
 
 class Pair:
@@ -154,8 +154,7 @@ class Pair:
 
     def add_user(self, line: str = FIRST_USER) -> str:
         """Type the line that lets somebody log in, and the password; gives what is shown."""
-        typed = f"ssh -t {OWNER}@{SECONDARY} sudo {line}"
-        command = self.fleet.desk.within(*self.fleet.shell(typed))
+        command = self.fleet.desk.within(*self.fleet.shell(line))
         prompts = ("Password:", "Repeat for confirmation:")
         return typed_at_a_terminal(command, dict.fromkeys(prompts, PASSWORD))
 
