@@ -39,8 +39,8 @@ ALIVE = r"/alive"
 PAGE = r"/?"
 WEBSOCKET = r"/ws"
 FILES = r"/static/(.*)"
+"""Of BokehJS for all pages, and of a page below its own address."""
 EMBEDDING = (r"/autoload.js", r"/metadata")
-BOKEH_FILES = r"/static/(.*)"
 UNUSED = (RootHandler, MultiRootStaticHandler)
 """Bokeh's list of applications, and files of its extensions: there are none."""
 
@@ -114,7 +114,7 @@ def add_routes() -> None:
         *((path, Entrance) for path in ENTRANCES),
     ]
     patterns[:0] = [route for route in ours if route[1] not in known]
-    _replace(patterns, BOKEH_FILES, BokehFileHandler)
+    _replace(patterns, FILES, BokehFileHandler)
     patterns[:] = [route for route in patterns if route[1] not in UNUSED]
     of_page = bokeh.server.urls.per_app_patterns
     _replace(of_page, PAGE, PageHandler)

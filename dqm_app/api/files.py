@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from dqm_app.api.operations import BINARY, as_json, in_path, problems
 from dqm_app.downloads.answers import BasketAnswer, BasketsAnswer, Chosen
+from dqm_app.downloads.basket import ID
 
 ANSWERS: tuple[type[BaseModel], ...] = (BasketAnswer, BasketsAnswer, Chosen)
 """Models that the document describes."""
@@ -15,7 +16,7 @@ _ID = {
     "name": "id",
     "in": "path",
     "required": True,
-    "schema": {"type": "string", "pattern": "^[0-9a-f]{32}$"},
+    "schema": {"type": "string", "pattern": f"^{ID.pattern}$"},
     "description": "Of the archive.",
 }
 _RANGE = {

@@ -19,14 +19,17 @@ from dqm_app.api.questions import (
     TableQuestion,
     TrendQuestion,
 )
+from dqm_db.content import LARGEST_RUN
 
 BASE = "/api/v1"
-NAME = r"([\w.+-]{1,100})"
+_NAME = r"[\w.+-]{1,100}"
+NAME = f"({_NAME})"
 NUMBER = r"([0-9]{1,10})"
+_NAME_SCHEMA = {"type": "string", "pattern": f"^{_NAME}$"}
 IN_PATH = {
-    "camera": (NAME, {"type": "string", "pattern": r"^[\w.+-]{1,100}$"}, "Name of the camera."),
-    "run": (NUMBER, {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}, "Run number."),
-    "quantity": (NAME, {"type": "string", "pattern": r"^[\w.+-]{1,100}$"}, "EXTNAME."),
+    "camera": (NAME, _NAME_SCHEMA, "Name of the camera."),
+    "run": (NUMBER, {"type": "integer", "minimum": 0, "maximum": LARGEST_RUN}, "Run number."),
+    "quantity": (NAME, _NAME_SCHEMA, "EXTNAME."),
 }
 
 

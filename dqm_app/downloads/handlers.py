@@ -17,11 +17,12 @@ from tornado.web import HTTPError, StaticFileHandler
 
 from dqm_app.accounts.audit import Event
 from dqm_app.accounts.tokens import Scope
-from dqm_app.api.handlers import ApiHandler, ProblemError, number_of
+from dqm_app.api.handlers import ApiHandler, number_of
+from dqm_app.api.problems import ProblemError
 from dqm_app.api.questions import Question
 from dqm_app.api.resources import NAME, NUMBER
 from dqm_app.downloads.answers import BasketAnswer, BasketsAnswer, Chosen
-from dqm_app.downloads.basket import Basket
+from dqm_app.downloads.basket import ID, Basket
 from dqm_app.downloads.building import file_name
 from dqm_app.downloads.errors import BasketRefused, DownloadsUnusable
 from dqm_app.downloads.parts import Downloads
@@ -194,8 +195,6 @@ class BasketFile(ForExperts, StaticFileHandler):
 class OriginalFile(OfDownloads):
     """The file that a run was read from."""
 
-    _etag: str | None = None
-
     async def get(self, camera: str, run: str) -> None:
         """All of it, or the part that is asked for (Range)."""
         self.question(Question)
@@ -257,8 +256,8 @@ def routes() -> list[tuple[str, type[Guarded]]]:
     """Pattern and handler of each address."""
     return [
         (r"/downloads", Baskets),
-        (r"/downloads/([0-9a-f]{32})", OneBasket),
-        (r"/downloads/([0-9a-f]{32})/file", BasketFile),
+        (rf"/downloads/({ID.pattern})", OneBasket),
+        (rf"/downloads/({ID.pattern})/file", BasketFile),
         (rf"/originals/{NAME}/{NUMBER}", OriginalFile),
     ]
 
