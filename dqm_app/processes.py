@@ -1,8 +1,9 @@
-"""Several server processes on one listening socket.
+"""Several server processes on one listening socket, and what processes owe each other.
 
 Bokeh's own ``num_procs`` leaves its children running when the parent is stopped. `Supervisor`
 passes SIGTERM and SIGINT on, waits for its children, and starts one again that ended by itself;
-`stop_with_parent` ends a child whose parent is gone, however that happened.
+`stop_with_parent` ends a child whose parent is gone, however that happened. `come_last` is for
+processes that work in the background.
 """
 
 from __future__ import annotations

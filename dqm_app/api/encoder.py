@@ -45,7 +45,7 @@ COMPRESS_FROM = 1_000
 """Bytes; less is not worth it."""
 COMPRESSION = 5
 COMMAND = (sys.executable, "-c", "from dqm_app.api.encoder import main; main()")
-_log = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +122,7 @@ class Encoder:
             return await loop.run_in_executor(self._there, self._ask, table, form, compress)
         except (EOFError, OSError) as error:
             if not self._is_closed:
-                _log.warning("the process that encodes tables was lost: %r", error)
+                log.warning("the process that encodes tables was lost: %r", error)
             detail = "the table could not be made just now: ask again"
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, detail, RETRY_SECONDS) from error
         finally:
