@@ -198,10 +198,13 @@ def test_two_servers_cannot_share_data(database_server: Servers) -> None:
     first = database_server("primary").start()
     configuration = first.data_dir / "zeo.conf"
     before = configuration.read_bytes()
-    for others in ({}, {"source": database_server("elsewhere")}):
-        second = database_server("primary", **others)
-        second.log = second.log.with_name("second.log")
-        assert second.start(wait=False).wait() == 75
+    others: list[DatabaseServer] = []
+    for number, options in enumerate(({}, {"source": database_server("elsewhere")})):
+        second = database_server("primary", **options)
+        second.log = second.log.with_name(f"second-{number}.log")
+        others.append(second.start(wait=False))  # both at once: they wait a while for the lock
+    for second in others:
+        assert second.wait() == 75
         assert "dqm: another server uses the same data" in second.text()
         assert "Traceback" not in second.text()
         # whoever starts runzeo with it later must not get a server of another role
