@@ -29,7 +29,7 @@ from dqm_app.accounts.roles import Role
 NAME, PASSWORD = "anna", "four words of a benchmark"
 """Of a user who exists while this is measured."""
 PAUSE = 2.1
-"""Seconds before each page: longer than a process remembers who calls (`KnownOwners`)."""
+"""Seconds before each page: longer than a process remembers who calls (`ShortMemory`)."""
 
 Sample = tuple[float, float]
 """Seconds until the page was there, and CPU seconds that the server used meanwhile."""

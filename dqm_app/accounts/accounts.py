@@ -7,11 +7,10 @@ it after the fork.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
@@ -320,38 +319,3 @@ def _has_still(session: Session, user: User, stored: str) -> bool:
     """Whether it may go on: the password may have been changed while it was looked at."""
     row = users.locked(session, user.name)
     return row is not None and row.password == stored and not row.disabled
-
-
-class KnownOwners:
-    """Remembers for a moment whose a session or token is: a page asks for many things at once.
-
-    What is ended is therefore ended everywhere after `SECONDS`; at once in the process that ended
-    it, by `forget`.
-    """
-
-    SECONDS = 2.0
-    MOST = 2000
-
-    def __init__(self, seconds: float = SECONDS) -> None:
-        self._seconds = seconds
-        self._known: dict[str, tuple[float, Any]] = {}
-
-    def get(self, key: str) -> Any:
-        """What was put there less than so many seconds ago; None otherwise."""
-        found = self._known.get(key)
-        if found is None or time.monotonic() - found[0] > self._seconds:
-            return None
-        return found[1]
-
-    def put(self, key: str, value: Any) -> None:
-        """Remember *value*."""
-        if len(self._known) >= self.MOST:
-            self._known.clear()
-        self._known[key] = (time.monotonic(), value)
-
-    def forget(self, key: str | None = None) -> None:
-        """Forget one, or all."""
-        if key is None:
-            self._known.clear()
-        else:
-            self._known.pop(key, None)

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tornado.web import HTTPError, RequestHandler
 
-from dqm_app.accounts.accounts import HASHING_AT_ONCE, Accounts, Client, KnownOwners, Refused
+from dqm_app.accounts.accounts import HASHING_AT_ONCE, Accounts, Client, Refused
 from dqm_app.accounts.audit import AGAIN_SECONDS, Event
 from dqm_app.accounts.errors import AccountsUnavailable
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.sessions import SEEN_SECONDS
+from dqm_app.accounts.tokens import Token
 from dqm_app.accounts.users import User
 from dqm_app.login.access import ANYBODY, Visitor, bearer_of
 from dqm_app.login.cookies import Cookies
+from dqm_app.login.short_memory import ShortMemory
 from dqm_app.meters import Meters, NoMeters
 from dqm_db.errors import DQMError
 
@@ -34,8 +36,6 @@ T = TypeVar("T")
 THREADS = 4
 MOST_WAITING = 40
 """Passwords that one process has to check, or is checking: some seconds of work."""
-NOBODY_YET = "nobody yet"
-"""Known for a moment, too; no secret is that short."""
 
 
 class Gate:
@@ -57,9 +57,12 @@ class Gate:
         self.meters = meters or NoMeters()
         self.accounts = accounts
         self.cookies = cookies
-        self._known = KnownOwners()
-        self._touched = KnownOwners(SEEN_SECONDS)
-        self._noted = KnownOwners(AGAIN_SECONDS)
+        # apart: programs show what they like as a token, also the secret of a session
+        self._browsers: ShortMemory[tuple[User, float]] = ShortMemory()
+        self._programs: ShortMemory[tuple[User, Token]] = ShortMemory()
+        self._nobody: ShortMemory[bool] = ShortMemory()
+        self._touched: ShortMemory[bool] = ShortMemory(SEEN_SECONDS)
+        self._noted: ShortMemory[bool] = ShortMemory(AGAIN_SECONDS)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="dqm-accounts")
         self._hashing = ThreadPoolExecutor(HASHING_AT_ONCE, thread_name_prefix="dqm-passwords")
         self._waiting = 0
@@ -116,14 +119,14 @@ class Gate:
         """
         if self.accounts is None or self._has_users:
             return True
-        if self._known.get(NOBODY_YET) is None:
+        if self._nobody.get("") is None:
             try:
                 self._has_users = await self.run(self.accounts.has_users)
             except AccountsUnavailable as error:
                 self.report(error)
                 return True
             if not self._has_users:
-                self._known.put(NOBODY_YET, True)
+                self._nobody.put("", True)
         return self._has_users
 
     async def visitor(self, handler: RequestHandler) -> Visitor | None:
@@ -156,13 +159,12 @@ class Gate:
         """Who has logged in with *secret*; None when that has ended."""
         if self.accounts is None:
             return ANYBODY
-        found = self._known.get(secret)
+        found = self._browsers.get(secret)
         if found is None:
-            owner = await self.run(self.accounts.owner, secret)
-            if owner is None:
+            found = await self.run(self.accounts.owner, secret)
+            if found is None:
                 return None
-            found = (*owner,)
-            self._known.put(secret, found)
+            self._browsers.put(secret, found)
         user, ends = found
         if ends <= time.time():
             return None
@@ -180,8 +182,11 @@ class Gate:
         return f"{application.prefix}{path}"
 
     def forget(self, secret: str | None = None) -> None:
-        """A session, or somebody's, has ended in this process: ask again."""
-        self._known.forget(secret)
+        """A session, or somebody's and tokens, has ended in this process: ask again."""
+        self._browsers.forget(secret)
+        if secret is None:
+            self._programs.forget()
+            self._nobody.forget()
 
     async def note_once(
         self, accounts: Accounts, event: Event, user: User, client: Client, detail: str
@@ -198,12 +203,12 @@ class Gate:
         log.error("%s", error)
 
     async def _program(self, accounts: Accounts, text: str) -> Visitor | None:
-        found = self._known.get(text)
+        found = self._programs.get(text)
         if found is None:
             found = await self.run(accounts.bearer, text)
             if found is None:
                 return None
-            self._known.put(text, found)
+            self._programs.put(text, found)
         user, token = found
         if token.ends <= time.time():
             return None

@@ -22,7 +22,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 
 from dqm_app.accounts import audit, throttle
-from dqm_app.accounts.accounts import Accounts, Client, KnownOwners, Refused
+from dqm_app.accounts.accounts import Accounts, Client, Refused
 from dqm_app.accounts.audit import Event
 from dqm_app.accounts.sessions import Lifetime
 from dqm_app.accounts.settings import AccountSettings
@@ -211,25 +211,6 @@ def test_the_names_of_nobody_wait_as_those_of_users(accounts):
         for _ in range(5):
             assert accounts.login(name, "wrong", Client(f"192.0.2.{name}")) == Refused()
         assert accounts.login(name, "wrong", Client(f"192.0.2.{name}")).wait > 0
-
-
-# ---- what is remembered for a moment -----------------------------------------------------------
-
-
-def test_owners_are_remembered_for_a_moment():
-    known = KnownOwners(0.05)
-    known.put("a", 1)
-    known.put("b", 2)
-    assert (known.get("a"), known.get("c")) == (1, None)
-    known.forget("a")
-    assert (known.get("a"), known.get("b")) == (None, 2)
-    time.sleep(0.06)
-    assert known.get("b") is None
-    for number in range(3 * KnownOwners.MOST):
-        known.put(str(number), number)
-    assert len(known._known) <= KnownOwners.MOST
-    known.forget()
-    assert known.get(str(number)) is None
 
 
 def test_a_lifetime_of_settings():

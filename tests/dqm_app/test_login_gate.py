@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from accounts_databases import (
@@ -27,6 +28,7 @@ from dqm_app.accounts.roles import Role
 from dqm_app.accounts.settings import AccountSettings
 from dqm_app.login.cookies import Cookies
 from dqm_app.login.gate import MOST_WAITING, Gate
+from dqm_app.login.short_memory import ShortMemory
 from dqm_db.settings import load
 
 __all__ = ["accounts", "cheap_hashes", "engine", "postgres", "url"]  # fixtures
@@ -116,3 +118,32 @@ def test_the_page_to_log_in_on_is_shown_while_accounts_cannot_be_reached(gate, a
         connection.exec_driver_sql("DROP TABLE sessions")
         connection.exec_driver_sql("DROP TABLE users")
     assert asyncio.run(gate.has_users())
+
+
+def test_what_a_program_shows_is_no_login_even_of_who_has_one(gate, accounts):
+    """The secret of a session, which its browser has, is remembered then."""
+    secret = logged_in(accounts, "viewer").secret
+
+    async def visitors(*shown: str) -> list[object]:
+        assert await gate.browser(secret) is not None
+        headers = [{"Authorization": f"Bearer {text}"} for text in shown]
+        requests = [SimpleNamespace(request=SimpleNamespace(headers=one)) for one in headers]
+        return [await gate.own_visitor(request) for request in requests]
+
+    assert asyncio.run(visitors(secret, "", "dqm_")) == [None, None, None]
+
+
+def test_owners_are_remembered_for_a_moment():
+    known: ShortMemory[int] = ShortMemory(0.05)
+    known.put("a", 1)
+    known.put("b", 2)
+    assert (known.get("a"), known.get("c")) == (1, None)
+    known.forget("a")
+    assert (known.get("a"), known.get("b")) == (None, 2)
+    time.sleep(0.06)
+    assert known.get("b") is None
+    for number in range(3 * ShortMemory.MOST):
+        known.put(str(number), number)
+    assert len(known._known) <= ShortMemory.MOST
+    known.forget()
+    assert known.get(str(number)) is None
