@@ -180,8 +180,7 @@ class Accounts:
             if not _has_still(session, user, stored):
                 return Refused()
             shut = users.set_password(session, user.name, new)
-            detail = f"logins ended: {shut.browsers}, tokens ended: {shut.tokens}"
-            _note(session, Event.PASSWORD_CHANGED, user, client, detail)
+            _note(session, Event.PASSWORD_CHANGED, user, client, shut.words)
             return shut
 
     # ---- programs ------------------------------------------------------------------------------
@@ -217,8 +216,7 @@ class Accounts:
             if not _has_still(session, user, stored):
                 return Refused()
             text, token = tokens.create(session, user, label, scopes, days)
-            detail = f"{token.id} {token.label}: {' '.join(sorted(token.scopes))}"
-            _note(session, Event.TOKEN_CREATED, user, client, detail)
+            _note(session, Event.TOKEN_CREATED, user, client, token.words)
             return text, token
 
     def revoke_token(self, user: User, token_id: str, client: Client) -> bool:

@@ -22,8 +22,9 @@ from dqm_app.accounts.sessions import Lifetime
 from dqm_app.accounts.settings import AccountSettings
 from dqm_app.accounts.throttle import Counter
 from dqm_app.accounts.tokens import LONGEST_DAYS, Scope
-from dqm_app.accounts.users import ShutOut, User
+from dqm_app.accounts.users import User
 from dqm_db.settings import load
+from dqm_db.status.words import utc, utc_minute
 
 ROLE = click.Choice([role.word for role in Role])
 PASSWORD_FROM_STDIN = click.option(
@@ -42,10 +43,6 @@ def _writing() -> Iterator[Session]:
         engine.dispose()
 
 
-def _minute(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")
-
-
 def _note(session: Session, event: Event, name: str, detail: str = "") -> None:
     audit.note(session, event, name, detail=detail, actor=audit.HOST + _typist())
 
@@ -59,10 +56,6 @@ def _typist() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container may know no name for it
         return str(os.getuid())
-
-
-def _ended(shut: ShutOut) -> str:
-    return f"logins ended: {shut.browsers}, tokens ended: {shut.tokens}"
 
 
 def _password(from_stdin: bool) -> str:
@@ -118,9 +111,8 @@ def passwd(name: str, password_stdin: bool) -> None:
         shut = users.set_password(session, name, password)
         # whoever guessed, guessed another one; the user need not wait for that
         throttle.forgive(session, [Counter.of_name(shut.user.name)])
-        detail = f"{_ended(shut)}"
-        _note(session, Event.PASSWORD_CHANGED, shut.user.name, detail)
-    click.echo(f"{shut.user.name} has another password ({_ended(shut)})")
+        _note(session, Event.PASSWORD_CHANGED, shut.user.name, shut.words)
+    click.echo(f"{shut.user.name} has another password ({shut.words})")
 
 
 @user.command()
@@ -144,7 +136,7 @@ def disable(name: str, undo: bool) -> None:
             changed, event, detail = users.enable(session, name), Event.USER_ENABLED, ""
         else:
             shut = users.disable(session, name)
-            changed, event, detail = shut.user, Event.USER_DISABLED, _ended(shut)
+            changed, event, detail = shut.user, Event.USER_DISABLED, shut.words
         _note(session, event, changed.name, detail)
     more = f" ({detail})" if detail else ""
     click.echo(f"{changed.name} may {'' if undo else 'not '}log in{more}")
@@ -177,8 +169,7 @@ def token(name: str, label: str, scopes: tuple[str, ...], days: float) -> None:
             text, made = tokens.create(session, User.of(row), label, map(Scope, scopes), days)
         except ValueError as error:
             raise click.UsageError(str(error)) from error
-        detail = f"{made.id} {made.label}: {' '.join(sorted(made.scopes))}"
-        _note(session, Event.TOKEN_CREATED, row.name, detail)
+        _note(session, Event.TOKEN_CREATED, row.name, made.words)
     click.echo(text)
 
 
@@ -218,14 +209,14 @@ def show(name: str) -> None:
     click.echo(f"browsers: {len(browsers)}" + (", last used (UTC)" if browsers else ""))
     for one in browsers:
         click.echo(
-            f"  {_minute(one.seen)}  since {_minute(one.began)}  {one.address}  {one.browser}"
+            f"  {utc_minute(one.seen)}  since {utc_minute(one.began)}  {one.address}  {one.browser}"
         )
     click.echo(f"tokens: {len(programs)}" + (", made (UTC)" if programs else ""))
     for token in programs:
-        used = f"last used {_minute(token.used)}" if token.used else "never used"
+        used = f"last used {utc_minute(token.used)}" if token.used else "never used"
         click.echo(
-            f"  {_minute(token.created)}  {token.id}  {token.label}: "
-            f"{' '.join(sorted(token.scopes))}, {used}, ends {_minute(token.ends)}"
+            f"  {utc_minute(token.created)}  {token.id}  {token.label}: "
+            f"{' '.join(sorted(token.scopes))}, {used}, ends {utc_minute(token.ends)}"
         )
 
 
@@ -256,7 +247,6 @@ def log(name: str | None, most: int) -> None:
         known = None if name is None else users.required(session, name).name
         entries = audit.read(session, name=known, most=most)
     for entry in reversed(entries):
-        at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S")
         by = f"by {entry.actor}" if entry.actor not in ("", entry.name) else ""
-        words = (at, entry.name, entry.event, entry.address, entry.detail, by)
+        words = (utc(entry.at), entry.name, entry.event, entry.address, entry.detail, by)
         click.echo("  ".join(word for word in words if word))

@@ -70,6 +70,11 @@ class Token:
     ends: float
     used: float | None
 
+    @property
+    def words(self) -> str:
+        """Which token it is, and what for."""
+        return f"{self.id} {self.label}: {' '.join(sorted(self.scopes))}"
+
     @classmethod
     def of(cls, row: TokenRow) -> Token:
         """As a plain value, which may be kept after the transaction."""

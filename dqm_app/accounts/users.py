@@ -61,6 +61,11 @@ class ShutOut:
     browsers: int
     tokens: int
 
+    @property
+    def words(self) -> str:
+        """For the log, and for whoever did it."""
+        return f"logins ended: {self.browsers}, tokens ended: {self.tokens}"
+
 
 def folded(name: str) -> str:
     """What two names share that are taken for the same."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from datetime import UTC, datetime
 
 import click
 
@@ -12,7 +11,7 @@ from dqm_app.downloads.settings import DownloadSettings
 from dqm_app.downloads.shelf import Shelf
 from dqm_app.downloads.worker import Worker
 from dqm_db.settings import load
-from dqm_db.status.words import size
+from dqm_db.status.words import size, utc_minute
 
 
 @click.command()
@@ -50,7 +49,7 @@ def list_() -> None:
     """List all of them, the newest first, with the end of each in UTC."""
     for basket in Shelf(load(DownloadSettings)).everybody():
         progress = basket.progress()
-        ends = datetime.fromtimestamp(basket.ends, UTC).strftime("%Y-%m-%d %H:%M")
+        ends = utc_minute(basket.ends)
         shown = f"{basket.id}  {progress.state:<8}  {size(progress.of_bytes):>8}  until {ends}"
         click.echo(
             f"{shown}  {basket.owner or 'anybody'}: {len(basket.runs)} runs of {basket.camera}"

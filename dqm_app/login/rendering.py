@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from dqm_app.assets import ASSETS, addresses
 from dqm_app.inline_scripts import first_paint, form_page_policy
 from dqm_app.login.browsers import browser_in_words
 from dqm_app.theme import themes
+from dqm_db.status.words import utc_minute
 
 if TYPE_CHECKING:
     from bokeh.server.tornado import BokehTornado
@@ -44,7 +44,7 @@ def templates() -> Environment:
     environment = Environment(
         loader=PackageLoader("dqm_app", "templates"), autoescape=True, undefined=StrictUndefined
     )
-    environment.filters["utc"] = in_utc
+    environment.filters["utc"] = utc_minute
     environment.filters["browser"] = browser_in_words
     return environment
 
@@ -86,8 +86,3 @@ def finish_with_error(handler: RequestHandler, status_code: int, sentence: str =
         return
     handler.set_header("Content-Type", "text/plain; charset=utf-8")
     handler.finish(f"{status_code} {phrase}{': ' if said else ''}{said}\n")
-
-
-def in_utc(seconds: float) -> str:
-    """A time as people read it."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M")

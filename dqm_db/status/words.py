@@ -34,7 +34,16 @@ def utc(moment: float) -> str:
 
     A time that no calendar has is shown as a number.
     """
+    return _in_utc(moment, "%Y-%m-%d %H:%M:%S")
+
+
+def utc_minute(moment: float) -> str:
+    """``2026-05-03 23:12``, likewise."""
+    return _in_utc(moment, "%Y-%m-%d %H:%M")
+
+
+def _in_utc(moment: float, form: str) -> str:
     try:
-        return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(moment))
+        return time.strftime(form, time.gmtime(moment))
     except (ValueError, OverflowError, OSError):
         return f"{moment:g}"
