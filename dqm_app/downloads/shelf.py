@@ -17,6 +17,7 @@ from dqm_app.downloads.errors import BasketRefused, DownloadsUnusable
 from dqm_app.downloads.facts import ShelfFacts
 from dqm_app.downloads.settings import DownloadSettings
 from dqm_db.status.words import duration
+from dqm_db.status.words import size as in_words
 
 LOST_SECONDS = 300.0
 """A basket of which nothing was heard for so long has lost its worker."""
@@ -173,21 +174,21 @@ class Shelf:
         own = sum(_bytes(basket) for basket in found if basket.owner == owner)
         if owner and own + needed > share:  # where nobody has a name, all are one
             raise BasketRefused(
-                f"your archives take {_words(own)} of your {_words(share)}, and this one needs "
-                f"{_words(needed)}: choose fewer runs, or remove archives that you have fetched"
+                f"your archives take {in_words(own)} of your {in_words(share)}, and this one needs "
+                f"{in_words(needed)}: choose fewer runs, or remove archives that you have fetched"
             )
         taken = sum(_bytes(basket) for basket in found)
         if taken + needed > most:
             raise BasketRefused(
-                f"the archives of all users take {_words(taken)} of {_words(most)}, and this one "
-                f"needs {_words(needed)}: choose fewer runs, remove archives that you have "
+                f"the archives of all users take {in_words(taken)} of {in_words(most)}, and this "
+                f"one needs {in_words(needed)}: choose fewer runs, remove archives that you have "
                 "fetched, or try again later"
             )
         # what is being built will be written, too
         free = shutil.disk_usage(self.folder).free - sum(map(_to_be_written, found))
         if free - needed < _FREE_AT_LEAST:
             raise BasketRefused(
-                f"the disk of the server is nearly full, {_words(max(free, 0))} are left: choose "
+                f"the disk of the server is nearly full, {in_words(max(free, 0))} are left: choose "
                 "fewer runs, or tell the admin"
             )
 
@@ -230,10 +231,6 @@ class Shelf:
             f"the folder of baskets, {self.folder}, cannot be used ({error.strerror or error}): "
             "set DQM_DOWNLOADS_DIR"
         )
-
-
-def _words(size: int) -> str:
-    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
 def _bytes(basket: Basket) -> int:
