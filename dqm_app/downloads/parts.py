@@ -20,6 +20,7 @@ from dqm_app.downloads.queue import BasketQueue
 from dqm_app.downloads.settings import DownloadSettings
 from dqm_app.downloads.shelf import Shelf
 from dqm_app.downloads.worker import WorkerOnDemand
+from dqm_app.patience import PATIENCE_SECONDS, PatientQuestion
 from dqm_db.status.limits import Limits
 from dqm_db.status.model import Item, Level
 from dqm_db.status.words import duration
@@ -56,6 +57,7 @@ class Downloads:
         self._worker = WorkerOnDemand(settings)
         # one, so that the queue is opened once; what it does takes milliseconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="dqm-downloads")
+        self._question: PatientQuestion[ShelfFacts | None] = PatientQuestion()
         self._tidying: PeriodicCallback | None = None
 
     def begin(self, owner: str, camera: str, runs: Sequence[int], size: int) -> Basket:
@@ -112,9 +114,9 @@ class Downloads:
 
     def tidy(self) -> None:
         """Forget baskets whose time is over, and go on with those that a restart interrupted."""
-        if not self._settings.folder.is_dir():
-            return  # nobody has ever chosen one
         with _logged():
+            if not self._is_used():
+                return
             self.shelf.clear()
             if self.shelf.unfinished():
                 self._worker.see_that_it_lives()
@@ -122,20 +124,29 @@ class Downloads:
     def _tidy_again(self) -> None:
         self.tidy()
         # not at the start: after a night without power workers may be about to start, too
-        if self._settings.downloads_queue and self._settings.folder.is_dir():
-            with _logged():
+        with _logged():
+            if self._settings.downloads_queue and self._is_used():
                 self.shelf.give_up()
 
     async def items(self) -> list[Item]:
         """Look at the shelf, and judge it."""
-        if not self._settings.folder.is_dir():
-            return []  # nobody has ever chosen one
         try:
-            self.facts = await self.run(self.shelf.facts)
+            self.facts = await self._question.answer(lambda: self.run(self._look))
+        except TimeoutError:  # which is an OSError, too
+            reason = f"no answer within {PATIENCE_SECONDS:.0f} s"
         except OSError as error:
-            text = f"{self._settings.folder} cannot be read ({error.strerror}): see its disk."
-            return [Item(Level.WARNING, "baskets", "Baskets of runs", text)]
-        return [judge_baskets(self.facts, self._limits)]
+            reason = error.strerror or str(error)
+        else:
+            return [] if self.facts is None else [judge_baskets(self.facts, self._limits)]
+        text = f"{self.shelf.folder} cannot be read ({reason}): see its disk."
+        return [Item(Level.WARNING, "baskets", "Baskets of runs", text)]
+
+    def _look(self) -> ShelfFacts | None:
+        return self.shelf.facts() if self._is_used() else None
+
+    def _is_used(self) -> bool:
+        """Whether anybody has ever chosen a basket."""
+        return self.shelf.folder.is_dir()
 
     async def run(self, work: Callable[..., T], *arguments: object) -> T:
         """What *work* returns, run in the thread of the downloads."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import enum
 import time
 from dataclasses import replace
@@ -11,11 +10,10 @@ from dqm_app.accounts.accounts import Accounts
 from dqm_app.accounts.errors import AccountsUnavailable
 from dqm_app.accounts.facts import AccountsFacts, judge_accounts
 from dqm_app.login.gate import Gate
+from dqm_app.patience import PATIENCE_SECONDS, PatientQuestion
 from dqm_app.short_silence import GRACE_SECONDS
 from dqm_db.status.limits import Limits
 from dqm_db.status.model import Item, Level
-
-PATIENCE_SECONDS = 5.0
 
 
 class AccountsState(enum.StrEnum):
@@ -47,7 +45,7 @@ class AccountsWatch:
         self._limits = limits
         self._error: AccountsUnavailable | None = None
         self._silent_since: float | None = None
-        self._asked: asyncio.Future[AccountsFacts] | None = None
+        self._question: PatientQuestion[AccountsFacts] = PatientQuestion()
 
     @property
     def state(self) -> AccountsState:
@@ -80,11 +78,8 @@ class AccountsWatch:
 
     async def _ask(self, accounts: Accounts) -> AccountsFacts:
         """One question at a time: threads that wait for a silent server are those of the login."""
-        if self._asked is None or self._asked.done():
-            self._asked = asyncio.ensure_future(self._gate.run(accounts.facts))
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                return await asyncio.shield(self._asked)
+            return await self._question.answer(lambda: self._gate.run(accounts.facts))
         except TimeoutError as error:
             raise AccountsUnavailable(
                 f"the database of accounts does not answer within {PATIENCE_SECONDS:.0f} s"

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from sqlalchemy.orm import Session
 
 from dqm.status import status
-from dqm_app import host_status
+from dqm_app import host_status, patience
 from dqm_app.accounts import tokens
 from dqm_app.accounts.accounts import Accounts
 from dqm_app.accounts.errors import AccountsUnavailable
@@ -133,7 +133,7 @@ def test_a_short_silence_is_a_warning(watching, unsure, monkeypatch):
 
 def test_accounts_that_hang_are_asked_once(watching, unsure, monkeypatch):
     """Each question has a thread, and the login needs those."""
-    monkeypatch.setattr(watch, "PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.1)
 
     async def scenario() -> None:
         unsure.free.clear()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from dqm_app import patience
 from dqm_app.dashboard_metrics import shelf_metrics
 from dqm_app.downloads.basket import PROGRESS, Basket, Progress, State
 from dqm_app.downloads.commands import baskets
@@ -113,6 +115,35 @@ def test_the_owner_reads_it_on_the_page(settings):
         (item,) = asyncio.run(downloads.items())
         assert item.level is Level.WARNING and downloads.facts is not None
     finally:
+        downloads.close()
+
+
+def test_a_disk_that_hangs_keeps_nobody_from_the_rest_of_the_status(settings, monkeypatch):
+    downloads = Downloads(settings, LIMITS)
+    asked, free = [], threading.Event()
+
+    def facts() -> ShelfFacts:
+        asked.append(None)
+        free.wait()
+        return ShelfFacts({}, 0, 1)
+
+    monkeypatch.setattr(downloads.shelf, "facts", facts)
+    monkeypatch.setattr(patience, "PATIENCE_SECONDS", 0.1)
+
+    async def scenario() -> None:
+        for _ in range(3):
+            (item,) = await downloads.items()
+            assert item.level is Level.WARNING
+            assert str(settings.folder) in item.text and "no answer" in item.text
+        assert len(asked) == 1
+        free.set()
+        monkeypatch.setattr(patience, "PATIENCE_SECONDS", 60)
+        assert [item.level for item in await downloads.items()] == [Level.OK]
+
+    try:
+        asyncio.run(scenario())
+    finally:
+        free.set()
         downloads.close()
 
 
