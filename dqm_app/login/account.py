@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import ClassVar
 from urllib.parse import urlencode
@@ -26,13 +28,29 @@ SCOPE_WORDS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class WantedToken:
+    """What is in the form of a new token; typed again by nobody whose password was wrong."""
+
+    label: str = ""
+    days: str = "90"
+    scopes: Sequence[str] = (Scope.READ,)
+
+
 class OfAccount(FormPage):
     """What the page of an account and its forms share."""
 
     access: ClassVar[Access] = Access.VIEWER
     is_page: ClassVar[bool] = True
 
-    async def show_account(self, *, done: str = "", fault: str = "", secret: str = "") -> None:
+    async def show_account(
+        self,
+        *,
+        done: str = "",
+        fault: str = "",
+        secret: str = "",
+        wanted: WantedToken | None = None,
+    ) -> None:
         """Show it with what was just done, or why not."""
         if fault and self.get_status() == HTTPStatus.OK:
             self.set_status(HTTPStatus.BAD_REQUEST)
@@ -52,6 +70,7 @@ class OfAccount(FormPage):
             done=done,
             fault=fault,
             secret=secret,
+            wanted=wanted or WantedToken(),
         )
 
     async def show_ended(self, ended: bool, done: str, fault: str) -> None:
@@ -59,15 +78,15 @@ class OfAccount(FormPage):
         self.gate.forget()
         await self.show_account(done=done if ended else "", fault="" if ended else fault)
 
-    async def show_refused(self, refused: Refused) -> None:
+    async def show_refused(self, refused: Refused, wanted: WantedToken | None = None) -> None:
         """Show it without what was asked for: the password was wrong, or not looked at."""
         if refused.wait > 0:
             self.set_wait(refused.wait)
             fault = f"Too many attempts: try again in {in_words(refused.wait)}."
         else:
             self.set_status(HTTPStatus.FORBIDDEN)
-            fault = "The password of today is another one."
-        await self.show_account(fault=fault)
+            fault = "This is not your password; nothing was changed."
+        await self.show_account(fault=fault, wanted=wanted)
 
     def account(self) -> tuple[Accounts, User]:
         """The accounts, and whose page this is; raises `HTTPError` 404 where there are none."""
@@ -105,7 +124,7 @@ class ChangePassword(OfAccount):
         accounts, user = self.account()
         old, new = self.field("old"), self.field("new")
         if new != self.field("again"):
-            await self.show_account(fault="The new password was typed in two ways.")
+            await self.show_account(fault="Not changed: the new password was typed in two ways.")
             return
         try:
             done = await self.gate.run_hashing(
@@ -133,42 +152,31 @@ class CreateToken(OfAccount):
     async def post(self) -> None:
         """Make it."""
         accounts, user = self.account()
+        wanted = WantedToken(
+            self.field("label"), self.field("days"), self.get_body_arguments("scope")
+        )
         try:
             made = await self.gate.run_hashing(
                 accounts.create_token,
                 user,
                 self.field("password"),
-                self.field("label"),
-                self._scopes(),
-                self._days(),
+                wanted.label,
+                _scopes(wanted.scopes),
+                _days(wanted.days),
                 name=user.name,
                 client=self.client_as(user.name),
             )
         except ValueError as error:
-            await self.show_account(fault=f"No token was made: {error}.")
+            await self.show_account(fault=f"No token was made: {error}.", wanted=wanted)
             return
         if isinstance(made, Refused):
-            await self.show_refused(made)
+            await self.show_refused(made, wanted)
             return
         text, token = made
         await self.show_account(
             done=f"The token {token.label!r} is shown only now; keep it like a password:",
             secret=text,
         )
-
-    def _scopes(self) -> list[Scope]:
-        words = self.get_body_arguments("scope")
-        if not words or not set(words) <= set(Scope):
-            raise ValueError("tick what the token may do")
-        return [Scope(word) for word in words]
-
-    def _days(self) -> float:
-        try:
-            return float(self.field("days"))
-        except ValueError as error:
-            raise ValueError(
-                f"the days until it ends are a number, {LONGEST_DAYS:.0f} at most"
-            ) from error
 
 
 class RevokeToken(OfAccount):
@@ -181,3 +189,18 @@ class RevokeToken(OfAccount):
         await self.show_ended(
             revoked, "The token does not work any more.", "There is no such token any more."
         )
+
+
+def _scopes(words: Sequence[str]) -> list[Scope]:
+    if not words or not set(words) <= set(Scope):
+        raise ValueError("tick what the token may do")
+    return [Scope(word) for word in words]
+
+
+def _days(word: str) -> float:
+    try:
+        return float(word)
+    except ValueError as error:
+        raise ValueError(
+            f"the days until it ends are a number, {LONGEST_DAYS:.0f} at most"
+        ) from error

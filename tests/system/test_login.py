@@ -140,8 +140,9 @@ def test_the_account_page(server):
     wanted = {"label": "<b>n</b>", "days": "1", "scope": "read"}
     for password in ("", "wrong"):
         answer = visitor.form("/account/token", wanted | {"password": password})
-        assert answer.status == 403 and "another one" in answer.text
+        assert answer.status == 403 and "This is not your password" in answer.text
         assert "dqm_" not in answer.text and "None yet" in answer.text
+        assert 'value="&lt;b&gt;n&lt;/b&gt;"' in answer.text  # nobody types it again
     made = visitor.form("/account/token", wanted | {"password": PASSWORD}).text
     assert "<b>n</b>" not in made
     [token] = re.findall(r"dqm_[0-9a-f]{16}_[\w-]{43}", made)
@@ -163,7 +164,8 @@ def test_the_account_page(server):
     )
     words = {"old": PASSWORD, "new": "other words of a test", "again": "other words of a test"}
     assert "two ways" in visitor.form("/account/password", words | {"again": "x"}).text
-    assert "another one" in visitor.form("/account/password", words | {"old": "wrong"}).text
+    wrong = visitor.form("/account/password", words | {"old": "wrong"})
+    assert wrong.status == 403 and "This is not your password" in wrong.text
     assert (
         "Not changed" in visitor.form("/account/password", words | {"new": "s", "again": "s"}).text
     )
