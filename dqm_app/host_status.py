@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from dqm_app.accounts.settings import AccountSettings
 from dqm_app.downloads.facts import judge_baskets
@@ -53,6 +52,9 @@ def _of_baskets(limits: Limits) -> list[Item]:
 
 
 def _is_there(settings: AccountSettings) -> bool:
-    if settings.accounts_url and not settings.accounts_url.startswith("sqlite:"):
-        return True
-    return os.access(Path(settings.url.removeprefix("sqlite:///")), os.R_OK)
+    if not settings.accounts_url:
+        return os.access(settings.default_file, os.R_OK)
+    from dqm_app.accounts.opening import file_of
+
+    file = file_of(settings.url)
+    return file is None or os.access(file, os.R_OK)

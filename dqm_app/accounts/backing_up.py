@@ -12,6 +12,7 @@ from pathlib import Path
 from sqlalchemy import make_url
 
 from dqm_app.accounts.errors import AccountsNotCopied
+from dqm_app.accounts.opening import file_of
 from dqm_db.errors import ConfigurationError
 
 
@@ -30,18 +31,17 @@ def copy_accounts(url: str, target: Path, keep: int = 1) -> None:
     Raises
     ------
     ConfigurationError
-        The accounts are in no SQLite file.
+        The accounts are in no SQLite file, or *url* cannot be understood.
     AccountsNotCopied
         There are none, they are damaged, or *target* cannot be written.
     """
-    parsed = make_url(url)
-    kind = parsed.get_backend_name()
-    if kind != "sqlite":
+    source = file_of(url)
+    if source is None:
+        kind = make_url(url).get_backend_name()
         tool = "pg_dump" if kind == "postgresql" else "its own tool"
         raise ConfigurationError(
             f"DQM_ACCOUNTS_URL names a server ({kind}), not a file: copy its database with {tool}"
         )
-    source = Path(parsed.database or "")
     if not source.is_file():
         raise AccountsNotCopied(
             f"there are no accounts in {source}: see DQM_ACCOUNTS_URL and DQM_STATE_DIR"

@@ -39,9 +39,8 @@ def open_accounts(url: str) -> Engine:
     AccountsUnavailable
         The folder cannot be made.
     """
+    parsed, file = _parsed(url), file_of(url)
     try:
-        parsed = make_url(url)
-        file = _required_file(parsed) if parsed.get_backend_name() == "sqlite" else None
         engine = create_engine(
             parsed, connect_args=_limits(parsed), pool_pre_ping=True, hide_parameters=True
         )
@@ -52,15 +51,46 @@ def open_accounts(url: str) -> Engine:
             "beside this program"
         ) from error
     except (ArgumentError, NoSuchModuleError) as error:
-        raise ConfigurationError(
-            f"DQM_ACCOUNTS_URL cannot be used ({_one_line(error)}): write it as SQLAlchemy does, "
-            "e.g. sqlite:////var/lib/nectarcam-dqm/accounts.sqlite"
-        ) from error
+        raise _unusable(error) from error
     if file is not None:
         _prepare_file(file)
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def file_of(url: str) -> Path | None:
+    """The file of the SQLite database that *url* names; None: a server has the accounts.
+
+    Raises
+    ------
+    ConfigurationError
+        As `open_accounts`.
+    """
+    parsed = _parsed(url)
+    if parsed.get_backend_name() != "sqlite":
+        return None
+    database = parsed.database or ""
+    if not database or ":memory:" in database or parsed.query.get("mode") == "memory":
+        raise ConfigurationError(
+            "DQM_ACCOUNTS_URL is of an SQLite database in memory, which would forget all users: "
+            "name a file, e.g. sqlite:////var/lib/nectarcam-dqm/accounts.sqlite"
+        )
+    return Path(database)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError as error:
+        raise _unusable(error) from error
+
+
+def _unusable(error: SQLAlchemyError) -> ConfigurationError:
+    return ConfigurationError(
+        f"DQM_ACCOUNTS_URL cannot be used ({_one_line(error)}): write it as SQLAlchemy does, "
+        "e.g. sqlite:////var/lib/nectarcam-dqm/accounts.sqlite"
+    )
 
 
 def _limits(url: URL) -> dict[str, Any]:
@@ -134,18 +164,7 @@ def _require_known(script: ScriptDirectory, heads: tuple[str, ...]) -> None:
             ) from error
 
 
-def _required_file(url: URL) -> str:
-    database = url.database or ""
-    if not database or ":memory:" in database or url.query.get("mode") == "memory":
-        raise ConfigurationError(
-            "DQM_ACCOUNTS_URL is of an SQLite database in memory, which would forget all users: "
-            "name a file, e.g. sqlite:////var/lib/nectarcam-dqm/accounts.sqlite"
-        )
-    return database
-
-
-def _prepare_file(database: str) -> None:
-    path = Path(database)
+def _prepare_file(path: Path) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_new = not path.exists()

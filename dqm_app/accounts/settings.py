@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field
@@ -45,6 +46,9 @@ class AccountSettings(BaseSettings):
     @property
     def url(self) -> str:
         """Where the accounts are, also when nothing was set."""
-        return (
-            self.accounts_url or f"sqlite:///{load(VerificationSettings).state_dir / SQLITE_NAME}"
-        )
+        return self.accounts_url or f"sqlite:///{self.default_file}"
+
+    @property
+    def default_file(self) -> Path:
+        """The file that they are in when nothing was set."""
+        return load(VerificationSettings).state_dir / SQLITE_NAME

@@ -107,6 +107,7 @@ def test_the_command(url, tmp_path, monkeypatch):
     assert names(tmp_path / "copy") == {"anna"}
     result = call(monkeypatch, url, tmp_path / "nowhere" / "copy")
     assert isinstance(result.exception, AccountsNotCopied)
-    result = call(monkeypatch, "postgresql+psycopg://u:secret@127.0.0.1:1/db", tmp_path / "copy")
-    assert isinstance(result.exception, ConfigurationError)
+    for other in ("no address", "sqlite://", "postgresql+psycopg://u:secret@127.0.0.1:1/db"):
+        result = call(monkeypatch, other, tmp_path / "copy")
+        assert isinstance(result.exception, ConfigurationError)
     assert "pg_dump" in str(result.exception) and "secret" not in str(result.exception)

@@ -168,6 +168,12 @@ def test_dqm_status_says_it_on_hosts_that_have_accounts(monkeypatch, tmp_path):
     upgrade(engine)
     engine.dispose()
     assert "Accounts" in said() and "They can be reached" in said()
+    monkeypatch.setenv(
+        "DQM_ACCOUNTS_URL", f"sqlite+pysqlite:///{tmp_path}/accounts.sqlite?timeout=9"
+    )
+    assert "They can be reached" in said(), "however their file is written"
+    monkeypatch.setenv("DQM_ACCOUNTS_URL", f"sqlite+pysqlite:///{tmp_path}/others.sqlite")
+    assert "Accounts" not in said() and not (tmp_path / "others.sqlite").exists()
     monkeypatch.setenv("DQM_ACCOUNTS_URL", "postgresql+psycopg://u:secret@127.0.0.1:1/db")
     assert "Nobody can log in" in said() and "secret" not in said()
     monkeypatch.setenv("DQM_AUTH", "none")
