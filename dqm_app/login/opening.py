@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import os
@@ -25,6 +26,10 @@ from dqm_db.errors import ConfigurationError
 from dqm_db.settings import load
 
 log = logging.getLogger(__name__)
+
+SHORTEST_KEY = 20
+"""Characters; who knows the key can make any number of browsers known to a user, each of which has
+guesses of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +76,14 @@ class LoginOfServer:
                 "BOKEH_SECRET_KEY is not set: logins are signed with it; `bokeh secret` makes one, "
                 "the same for all hosts of the dashboard"
             )
+        if len(secret) < SHORTEST_KEY:
+            raise ConfigurationError(
+                f"BOKEH_SECRET_KEY has {len(secret)} characters: whoever has an account could find "
+                f"it out from a cookie; take {SHORTEST_KEY} or more, `bokeh secret` makes some"
+            )
         bokeh_settings.sign_sessions = True  # for `bokeh serve`, which reads it after this
         passwords.is_right(None, "")  # what is needed for that is computed once, before the fork
-        engine = open_accounts(settings.url)
-        try:
-            upgrade(engine)
-            with translated(engine), Session(engine) as session:
-                if not users.exist(session):
-                    log.warning("nobody may log in yet: `dqm user add NAME --role admin`")
-        finally:
-            engine.dispose()
+        bring_up_to_date(settings.url)
         return cls(settings, Cookies(secret.encode()))
 
     def open_gate(self, meters: Meters | None = None) -> Gate:
@@ -92,6 +95,24 @@ class LoginOfServer:
     def token_payload(self, request: HTTPServerRequest) -> dict[str, Any]:
         """What the token of a page says besides, see `dqm_app.login.sockets`."""
         return {} if self.cookies is None else token_payload(self.cookies.session(request))
+
+
+@functools.cache
+def bring_up_to_date(url: str) -> None:
+    """Upgrade the accounts at *url*, and say if nobody has one; once, though Bokeh asks twice.
+
+    Raises
+    ------
+    ConfigurationError, AccountsUnavailable, NewerAccounts
+    """
+    engine = open_accounts(url)
+    try:
+        upgrade(engine)
+        with translated(engine), Session(engine) as session:
+            if not users.exist(session):
+                log.warning("nobody may log in yet: `dqm user add NAME --role admin`")
+    finally:
+        engine.dispose()
 
 
 def _has_auth_module() -> bool:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dqm_app.login.browsers import browser_in_words
 from dqm_app.login.cookies import Cookies
 from dqm_app.login.next import is_within
+from dqm_app.login.opening import bring_up_to_date
 from dqm_app.login.pages import in_words
 
 KEY = b"a key of the tests"
@@ -125,3 +126,10 @@ def test_browsers_in_words(text, words):
 )  # fmt: skip
 def test_waits_in_words(seconds, words):
     assert in_words(seconds) == words
+
+
+def test_that_nobody_has_an_account_is_said_once(tmp_path, caplog):
+    """`dqm serve` looks, and then Bokeh, which loads the application twice."""
+    for _ in range(3):
+        bring_up_to_date(f"sqlite:///{tmp_path}/accounts.sqlite")
+    assert len(caplog.messages) == 1 and "dqm user add" in caplog.text
