@@ -156,7 +156,7 @@ class Client:
             "newest_first": str(newest_first).lower(),
             "limit": rows,
         }
-        address = f"{API}/cameras/{_part(camera)}/runs"
+        address = f"{API}/cameras/{_quoted(camera)}/runs"
         cursor: int | None = None
         while True:
             found = self._connection.get(address, query | {"cursor": cursor})
@@ -167,32 +167,38 @@ class Client:
 
     def run(self, camera: str, run: int) -> dict[str, Any]:
         """Times, events, origin of a run, and which quantities it has."""
-        return self._connection.get(f"{API}/cameras/{_part(camera)}/runs/{int(run)}")
+        return self._connection.get(f"{API}{_of_run(camera, run)}")
 
     def verdict(self, camera: str, run: int) -> dict[str, Any]:
         """What the checks say of a run, with value and limits of each."""
-        return self._connection.get(f"{API}/cameras/{_part(camera)}/runs/{int(run)}/verdict")
+        return self._connection.get(f"{API}{_of_run(camera, run)}/verdict")
 
     def statistics(self, camera: str, run: int) -> Table:
         """All statistics of a run: quantity, statistic, value, unit."""
-        return self._table(f"/cameras/{_part(camera)}/runs/{int(run)}/statistics")
+        return self._table(f"{_of_run(camera, run)}/statistics")
 
     def quantity(self, camera: str, run: int, quantity: str) -> Table:
         """A quantity of a run exactly as it is stored, e.g. one row per pixel."""
-        return self._table(f"/cameras/{_part(camera)}/runs/{int(run)}/quantities/{_part(quantity)}")
+        return self._table(f"{_of_run(camera, run)}/quantities/{_quoted(quantity)}")
 
     def trend_names(self, camera: str) -> Table:
         """Of what there are trends: quantity, statistic, unit."""
-        return self._table(f"/cameras/{_part(camera)}/trends/names")
+        return self._table(f"/cameras/{_quoted(camera)}/trends/names")
 
     def trends(
         self, camera: str, *columns: str, first: int | None = None, last: int | None = None
     ) -> Table:
-        """Statistics over all runs, a column for each ``QUANTITY.STATISTIC``."""
+        """Statistics over all runs, a column for each ``QUANTITY.STATISTIC``.
+
+        Raises
+        ------
+        ValueError
+            No statistics are given.
+        """
         wanted = list(dict.fromkeys(columns))
         if not wanted:
             raise ValueError("no statistics are given: see trend_names")
-        path = f"/cameras/{_part(camera)}/trends"
+        path = f"/cameras/{_quoted(camera)}/trends"
         return _beside(
             self._table(path, column=some, first=first, last=last) for some in _parts(wanted)
         )
@@ -206,11 +212,17 @@ class Client:
         first: int | None = None,
         last: int | None = None,
     ) -> Table:
-        """A quantity of some or all pixels over all runs, a column for each, by their ids."""
+        """A quantity of some or all pixels over all runs, a column for each, by their ids.
+
+        Raises
+        ------
+        ValueError
+            No pixels are given.
+        """
         wanted = sorted({int(pixel) for pixel in pixels})
         if not wanted:
             raise ValueError("no pixels are given")
-        path = f"/cameras/{_part(camera)}/pixels/{_part(quantity)}"
+        path = f"/cameras/{_quoted(camera)}/pixels/{_quoted(quantity)}"
         return _beside(
             self._table(path, pixel=some, first=first, last=last) for some in _parts(wanted)
         )
@@ -221,7 +233,7 @@ class Client:
         One that was interrupted is continued; raises `FileExistsError`.
         """
         file = _not_there(file)
-        partial = PartialFile(self._connection, f"/originals/{_part(camera)}/{int(run)}", file)
+        partial = PartialFile(self._connection, f"/originals/{_quoted(camera)}/{int(run)}", file)
         partial.fetch()
         partial.keep_as(file)
         return file
@@ -268,7 +280,7 @@ class Client:
 
     def remove_basket(self, basket_id: str) -> None:
         """Remove one of them, also while it is being built."""
-        self._connection.delete(f"/downloads/{_part(basket_id)}")
+        self._connection.delete(f"/downloads/{_quoted(basket_id)}")
 
     def _table(self, path: str, **query: Any) -> Table:
         return _table(self._connection.get(f"{API}{path}", query))
@@ -327,7 +339,12 @@ def _iso(moment: datetime | str | None) -> str | None:
     return moment.isoformat() if isinstance(moment, datetime) else moment
 
 
-def _part(name: str) -> str:
+def _of_run(camera: str, run: int) -> str:
+    """Address below `API`."""
+    return f"/cameras/{_quoted(camera)}/runs/{int(run)}"
+
+
+def _quoted(name: str) -> str:
     return quote(str(name), safe="")
 
 
