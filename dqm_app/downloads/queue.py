@@ -49,6 +49,9 @@ class BasketQueue:
         self, settings: DownloadSettings, build: Callable[[str], None] = _elsewhere
     ) -> None:
         self._huey = _open(settings)
+        self._where = (
+            "DQM_DOWNLOADS_QUEUE" if settings.downloads_queue else f"the disk of {settings.folder}"
+        )
 
         def build_basket(basket_id: str) -> None:
             build(basket_id)
@@ -66,7 +69,7 @@ class BasketQueue:
         try:
             self._task(basket.id)
         except Exception as error:  # SQLite's, or whatever the client of Redis raises
-            raise _unusable(error) from error
+            raise self._unusable(error) from error
 
     def is_empty(self) -> bool:
         """Whether nobody waits."""
@@ -86,17 +89,16 @@ class BasketQueue:
             log.warning("something in the queue of baskets is none of ours: %s", error)
             return True
         except Exception as error:
-            raise _unusable(error) from error
+            raise self._unusable(error) from error
         if task is None:
             return False
         self._huey.execute(task)
         return True
 
-
-def _unusable(error: Exception) -> DownloadsUnusable:
-    return DownloadsUnusable(
-        f"the queue of baskets does not answer ({error}): see DQM_DOWNLOADS_QUEUE"
-    )
+    def _unusable(self, error: Exception) -> DownloadsUnusable:
+        return DownloadsUnusable(
+            f"the queue of baskets does not answer ({error}): see {self._where}"
+        )
 
 
 def _open(settings: DownloadSettings) -> Huey:
