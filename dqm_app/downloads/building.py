@@ -90,7 +90,7 @@ class Archive:
         except BuildingStopped:
             basket.part.unlink(missing_ok=True)
             self._done = self._bytes = 0
-            self._finish(State.WAITING, "")
+            self._tell(State.WAITING, "")
             raise
         except Exception as error:  # else it would be built again and again
             basket.part.unlink(missing_ok=True)
@@ -104,12 +104,12 @@ class Archive:
             else:
                 reason = "its worker's log says why; tell the admin"
                 log.exception("basket %s of %s failed", basket.id, basket.owner or "anybody")
-            self._finish(State.FAILED, f"the archive could not be written: {reason}")
+            self._tell(State.FAILED, f"the archive could not be written: {reason}")
         else:
             missing = sum(bool(row[-1]) for row in self._rows)
             of_all = f"{missing} of {len(basket.runs)}"
             text = f"runs that are missing: {of_all}; runs.csv says why" if missing else ""
-            self._finish(State.DONE, text)
+            self._tell(State.DONE, text)
 
     def _write(self) -> None:
         basket = self._basket
@@ -144,7 +144,7 @@ class Archive:
                 if pause >= RETRY_SECONDS:
                     log.warning("basket %s waits: %s", self._basket.id, error)
                     text = "the database does not answer; it goes on when it does"
-                    self._finish(State.BUILDING, text)
+                    self._tell(State.BUILDING, text)
             time.sleep(pause)
             pause = min(2 * pause, RETRY_SECONDS)
 
@@ -191,9 +191,9 @@ class Archive:
         if now - self._noted < NOTE_SECONDS:
             return
         self._noted = now
-        self._finish(state, "")
+        self._tell(state, "")
 
-    def _finish(self, state: State, text: str) -> None:
+    def _tell(self, state: State, text: str) -> None:
         basket = self._basket
         size = basket.archive.stat().st_size if state is State.DONE else basket.size
         done = size if state is State.DONE else self._bytes
