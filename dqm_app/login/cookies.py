@@ -21,8 +21,11 @@ from dqm_app.accounts.users import folded
 
 SESSION = "dqm-session"
 DEVICE = "dqm-device"
+SESSION_DAYS = 366.0
+"""For which the cookie of a session is read; DQM_SESSION_HOURS is a year at most."""
 DEVICE_DAYS = 365.0
 ENDED_DAYS = 7.0
+"""For which a browser keeps the cookie of a session that has ended."""
 _NAMES = 8
 """Names that one browser is remembered for."""
 
@@ -42,7 +45,7 @@ class Cookies:
 
     def session(self, request: HTTPServerRequest) -> str | None:
         """The secret of the session of this browser; None without, or when it was tampered with."""
-        return self._read(request, SESSION, 366.0)
+        return self._read(request, SESSION, SESSION_DAYS)
 
     def set_session(self, handler: RequestHandler, secret: str, ends: float) -> None:
         """Let the browser keep *secret* until *ends*, Unix seconds, and some days more.
