@@ -126,13 +126,6 @@ def read_failures(root: Root) -> Iterator[Failure]:
                 yield _failure(record)
 
 
-def read_failure(root: Root, camera: str, run: int) -> Failure | None:
-    """The failure of one run, if there is one."""
-    of_camera = {} if root.ingestion is None else root.ingestion.failures.get(camera, {})
-    record = of_camera.get(run)
-    return None if record is None else _failure(record)
-
-
 def put_pull(root: Root, pull: Pull) -> None:
     """Remember the last pull; a few hundred bytes, since cron does it every few minutes."""
     ingestion = _ingestion(root)
