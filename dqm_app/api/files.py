@@ -7,10 +7,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from dqm_app.api.operations import BINARY, as_json, in_path, problems
-from dqm_app.downloads.answers import BasketAnswer, BasketsAnswer, Chosen
+from dqm_app.downloads.answers import BasketAnswer, BasketsAnswer, Chosen, OneBasketAnswer
 from dqm_app.downloads.basket import ID
 
-ANSWERS: tuple[type[BaseModel], ...] = (BasketAnswer, BasketsAnswer, Chosen)
+ANSWERS: tuple[type[BaseModel], ...] = (BasketAnswer, OneBasketAnswer, BasketsAnswer, Chosen)
 """Models that the document describes."""
 _ID = {
     "name": "id",
@@ -79,9 +79,10 @@ def paths_of_files() -> dict[str, Any]:
         "/downloads/{id}": {
             "get": {
                 "operationId": "Basket",
-                "summary": "How far an archive is.",
+                "summary": "How far an archive is, and of which runs.",
                 "parameters": [_ID],
-                "responses": {"200": _answer("How far it is.", BasketAnswer)} | _problems_of_one(),
+                "responses": {"200": _answer("How far it is.", OneBasketAnswer)}
+                | _problems_of_one(),
             },
             "delete": {
                 "operationId": "RemoveBasket",

@@ -58,6 +58,12 @@ class BasketAnswer(BaseModel):
         )
 
 
+class OneBasketAnswer(BasketAnswer):
+    """A basket, how far it is, and all that was chosen."""
+
+    numbers: list[int] = Field(description="Of the runs that were chosen: to choose them again.")
+
+
 class BasketsAnswer(BaseModel):
     """All baskets of whoever asks."""
 

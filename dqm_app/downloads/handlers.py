@@ -21,7 +21,7 @@ from dqm_app.api.handlers import ApiHandler, number_of
 from dqm_app.api.problems import ProblemError
 from dqm_app.api.questions import Question
 from dqm_app.api.resources import NAME, NUMBER
-from dqm_app.downloads.answers import BasketAnswer, BasketsAnswer, Chosen
+from dqm_app.downloads.answers import BasketAnswer, BasketsAnswer, Chosen, OneBasketAnswer
 from dqm_app.downloads.basket import ID, Basket
 from dqm_app.downloads.building import file_name
 from dqm_app.downloads.errors import BasketRefused, DownloadsUnusable
@@ -135,9 +135,10 @@ class OneBasket(OfDownloads):
     """One basket."""
 
     async def get(self, basket_id: str) -> None:
-        """How far it is."""
-        (answer,) = await self.answers(await self.basket(basket_id))
-        await self.answer(answer)
+        """How far it is, and of which runs."""
+        basket = await self.basket(basket_id)
+        (answer,) = await self.answers(basket)
+        await self.answer(OneBasketAnswer(**dict(answer), numbers=list(basket.runs)))
 
     async def delete(self, basket_id: str) -> None:
         """Remove it, also while it is being built."""

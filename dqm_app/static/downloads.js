@@ -31,6 +31,12 @@ export async function begin(camera, runs) {
   return (await ask("POST", "/downloads", { camera, runs })).json();
 }
 
+/** Let one be built of the same runs as that of *id*. */
+export async function beginAgain(id) {
+  const { camera, numbers } = await (await ask("GET", `/downloads/${id}`)).json();
+  return begin(camera, numbers);
+}
+
 /** Forget a basket; nothing happens when it is gone already. */
 export async function remove(id) {
   await ask("DELETE", `/downloads/${id}`, null, [404]);

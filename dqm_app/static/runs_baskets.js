@@ -1,6 +1,6 @@
 // The bar below the run table: how many runs are chosen, and the baskets of the user.
 
-import { begin, list, remove, take } from "./downloads.js";
+import { begin, beginAgain, list, remove, take } from "./downloads.js";
 import { bytes, count, date, plural } from "./format.js";
 import { busyWhile, element, isOurs, text } from "./html.js";
 
@@ -73,6 +73,24 @@ export class Baskets {
     }
   }
 
+  /** In place of one that failed, which stays while there is no other. */
+  async again(id) {
+    const held = this.lines.get(id)?.root.contains(document.activeElement);
+    try {
+      const made = await beginAgain(id);
+      this.changes += 1;
+      this.say("");
+      this.draw([made, ...this.known.filter((one) => one.id !== made.id)]);
+      if (held) this.lines.get(made.id).root.focus(); // not its button, which cancels it
+      await remove(id);
+      this.changes += 1;
+      this.draw(this.known.filter((one) => one.id !== id));
+    } catch (error) {
+      this.say(error.message);
+    }
+    await this.look();
+  }
+
   async take(address) {
     try {
       await take(address);
@@ -132,6 +150,7 @@ export class Baskets {
       if (!this.lines.has(basket.id)) {
         this.lines.set(basket.id, new Line(basket, {
           take: (link) => busyWhile(link, () => this.take(link.getAttribute("href"))),
+          again: (button) => busyWhile(button, () => this.again(basket.id)),
           remove: (button) => busyWhile(button, () => this.remove(basket.id)),
         }));
         this.baskets.prepend(this.lines.get(basket.id).root);
@@ -143,7 +162,7 @@ export class Baskets {
 
 /** One basket. */
 class Line {
-  constructor({ camera, runs, first, last, created, name }, { take, remove }) {
+  constructor({ camera, runs, first, last, created, name }, { take, again, remove }) {
     this.name = name;
     const range = first === last ? `run ${first}` : `${plural(runs, "run")}, ${first}–${last}`;
     this.title = element("span", { class: "title", title: `${name}, begun ${date(created)} UTC` }, [`${camera}: ${range}`]);
@@ -154,8 +173,12 @@ class Line {
       event.preventDefault();
       take(this.fetch);
     } }, ["Fetch"]);
+    this.again = element("button", { // where it failed
+      type: "button", class: "again", "aria-label": `Try again ${name}`, title: "Build an archive of the same runs",
+      click: () => { if (!this.again.hasAttribute("aria-busy")) again(this.again); },
+    }, ["Try again"]);
     this.remove = element("button", { type: "button", click: () => remove(this.remove) });
-    this.root = element("li", {}, [this.title, this.bar, this.words, this.fetch, this.remove]);
+    this.root = element("li", { tabindex: "-1" }, [this.title, this.bar, this.words, this.fetch, this.remove]);
   }
 
   show(basket) {
@@ -166,6 +189,7 @@ class Line {
     else this.bar.removeAttribute("value");
     text(this.remove, this.bar.hidden ? "Remove" : "Cancel");
     this.remove.setAttribute("aria-label", `${this.remove.textContent} ${this.name}`);
+    if (state === "failed" && !this.again.isConnected) this.remove.before(this.again);
     this.fetch.hidden = file === null;
     if (file !== null) this.fetch.href = file;
     text(this.words, said(basket));

@@ -95,6 +95,7 @@ def test_a_basket_is_its_owners(site, owner):
     visitor, other = logged_in(site, owner), logged_in(site, "admin")
     basket = begun(visitor, [6001])
     eventually(lambda: state(visitor, basket)["state"] == "done", "it is built")
+    assert state(visitor, basket)["numbers"] == [6001]
     for path in (f"/downloads/{basket['id']}", f"/downloads/{basket['id']}/file"):
         assert visitor.ask(path).status == 200
         assert other.ask(path).status == 404

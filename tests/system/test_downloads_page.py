@@ -7,7 +7,7 @@ import json
 import re
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,6 +27,7 @@ from playwright.sync_api import APIResponse, Browser, Route
 from processes import LOOPBACK, eventually
 
 from dqm_app.accounts import users
+from dqm_app.accounts.audit import Event
 from dqm_app.accounts.roles import Role
 from dqm_app.downloads.basket import DESCRIPTION, Basket, Progress, State
 from dqm_app.downloads.settings import DownloadSettings
@@ -310,8 +311,89 @@ def test_what_is_wrong_with_a_basket_stands_beside_it(browser, site, owner):
             basket.note(Progress(State.FAILED, 3, 10, 5_100_000, basket.size, "the disk is full"))
             page.wait_for("document.querySelector('.runs-baskets li').dataset.state === 'failed'")
             assert page.text(f"{LINE} .words") == "Failed: the disk is full"
-            assert page.text(f"{LINE} button") == "Remove"
+            assert page[f"{LINE} button"].all_inner_texts() == ["Try again", "Remove"]
     assert isinstance(basket, Basket) and shelf.get(basket.id) is None
+
+
+def failed(site: Site, owner: str, runs: Sequence[int]) -> Basket:
+    """A basket that nobody could build."""
+    shelf = Shelf(DownloadSettings(downloads_dir=site.downloads))
+    basket = shelf.make(owner, CAMERA, runs, 1_700_000 * len(runs))
+    basket.note(Progress(State.FAILED, 0, len(runs), 0, basket.size, "the disk is full"))
+    return basket
+
+
+def focused(page: DashboardPage) -> str:
+    """Where keys go: what is there to be read."""
+    return str(page.page.evaluate("document.activeElement.innerText"))
+
+
+@pytest.mark.parametrize("by_keys", [False, True], ids=["click", "keys"])
+def test_what_failed_is_tried_again(browser, site, owner, by_keys):
+    """One of the very same runs is in its place, for all tabs; the focus stays with it."""
+    runs = [6001, *COPIES[3:7], COPIES[9]]
+    old = failed(site, owner, runs)
+    with opened(browser, site, owner) as page:
+        again = page[f"{LINE} .again"]
+        again.wait_for()
+        if by_keys:
+            page[".runs-grid"].focus()
+            for _ in range(10):
+                page.page.keyboard.press("Tab")
+                if focused(page) == "Try again":
+                    break
+            page.page.keyboard.press("Enter")
+        else:
+            again.dblclick()  # is one click
+        page[FETCH].wait_for()
+        again.wait_for(state="detached")
+        assert page[LINE].count() == 1
+        assert focused(page).startswith(f"{CAMERA}: 6 runs, 6001–{COPIES[9]}")
+        assert page[WRONG].is_hidden()
+        [new] = Shelf(DownloadSettings(downloads_dir=site.downloads)).of(owner)
+        assert new.id != old.id and list(new.runs) == runs
+        page.page.keyboard.press("Tab")
+        assert focused(page) == "Fetch"
+        assert not page.errors
+    assert sum(entry.event == Event.BASKET for entry in site.log_of(owner)) == 1
+
+
+def test_what_failed_waits_for_its_turn(browser, site, owner):
+    """One at a time; and what cannot be tried again stays, with what to do."""
+    old = failed(site, owner, [6001, 8001])
+    with opened(browser, site, owner) as page:
+        again = page[f"{LINE} .again"]
+        with being_built(site, owner, COPIES[:5]):
+            again.focus()
+            page.page.keyboard.press("Enter")
+            assert said(page) == (
+                "Another archive of yours is being built: wait until it is done, or cancel it."
+            )
+            assert focused(page) == "Try again"
+        page.page.route("**/downloads/*", lambda route: route.abort(), times=1)
+        again.click()
+        page.wait_for(f"document.querySelector('{WRONG}').innerText.startsWith('The server does')")
+        [left] = Shelf(DownloadSettings(downloads_dir=site.downloads)).of(owner)
+        assert left.id == old.id
+        again.click()
+        page[FETCH].wait_for()
+        again.wait_for(state="detached")
+        assert page[WRONG].is_hidden()
+
+
+def test_what_was_removed_meanwhile_is_not_tried_again(browser, site, owner):
+    """Or has a run that is there no more: no basket comes of it."""
+    shelf = Shelf(DownloadSettings(downloads_dir=site.downloads))
+    failed(site, owner, [6001, 7999])
+    with opened(browser, site, owner) as page:
+        page[f"{LINE} .again"].click()
+        assert said(page) == f"{CAMERA} has no run 7999."
+        [left] = shelf.of(owner)
+        shelf.remove(left)
+        page[f"{LINE} .again"].click()
+        page[LINE].wait_for(state="detached")
+        assert said(page) == "This archive is not there any more."
+        assert shelf.of(owner) == []
 
 
 def test_keys_alone_will_do(browser, site, owner):
