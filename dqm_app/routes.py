@@ -40,6 +40,7 @@ PAGE = r"/?"
 WEBSOCKET = r"/ws"
 FILES = r"/static/(.*)"
 """Of BokehJS for all pages, and of a page below its own address."""
+ANYTHING = r"/.*"
 EMBEDDING = (r"/autoload.js", r"/metadata")
 UNUSED = (RootHandler, MultiRootStaticHandler)
 """Bokeh's list of applications, and files of its extensions: there are none."""
@@ -57,6 +58,19 @@ class Entrance(Guarded):
         self.redirect(f"{self.application.prefix}{path}{query}")
 
     head = get
+
+
+class Nothing(Guarded):
+    """Whatever is not there: Tornado's own says so without a word, and leads nowhere."""
+
+    access: ClassVar[Access] = Access.OPEN
+
+    async def prepare(self) -> None:
+        """There is nothing, whoever asks for what; raises `HTTPError` 404."""
+        raise HTTPError(HTTPStatus.NOT_FOUND)
+
+    def check_xsrf_cookie(self) -> None:
+        """Tornado may look before `prepare`; nothing is done."""
 
 
 class NoFile(Guarded):
@@ -115,7 +129,8 @@ def add_routes() -> None:
     ]
     patterns[:0] = [route for route in ours if route[1] not in known]
     _replace(patterns, FILES, BokehFileHandler)
-    patterns[:] = [route for route in patterns if route[1] not in UNUSED]
+    patterns[:] = [route for route in patterns if route[1] not in (*UNUSED, Nothing)]
+    patterns.append((ANYTHING, Nothing))  # after all others
     of_page = bokeh.server.urls.per_app_patterns
     _replace(of_page, PAGE, PageHandler)
     _replace(of_page, WEBSOCKET, GuardedSocket)

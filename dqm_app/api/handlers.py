@@ -31,7 +31,7 @@ from dqm_app.api.questions import (
 from dqm_app.api.resources import BASE, RESOURCES
 from dqm_app.api.tables import Table
 from dqm_app.catalogues import CameraRuns
-from dqm_app.login.access import Access, Guarded
+from dqm_app.login.access import Access, Guarded, StrangeHost
 from dqm_app.login.rendering import UNREACHABLE
 from dqm_app.process_parts import api_of, service_of
 from dqm_app.service import Service
@@ -177,6 +177,8 @@ class ApiHandler(Guarded):
             detail = UNREACHABLE
         elif status_code == HTTPStatus.UNAUTHORIZED:
             detail = _ENDED if "Authorization" in self.request.headers else _LOG_IN
+        elif isinstance(error, StrangeHost):
+            detail = "DQM_ALLOWED_ORIGINS has not the name by which this server was called"
         elif status_code == HTTPStatus.FORBIDDEN:
             detail = "this needs another role, or a token with another scope"
         elif status_code == HTTPStatus.METHOD_NOT_ALLOWED:

@@ -19,7 +19,12 @@ from dqm_app.accounts.roles import Role
 from dqm_app.accounts.tokens import Scope, Token
 from dqm_app.accounts.users import User
 from dqm_app.login.hosts import is_ours
-from dqm_app.login.rendering import RETRY_SECONDS, UNREACHABLE, finish_with_error
+from dqm_app.login.rendering import (
+    RETRY_SECONDS,
+    STRANGE_HOST,
+    UNREACHABLE,
+    finish_with_error,
+)
 from dqm_app.process_parts import gate_of
 
 if TYPE_CHECKING:
@@ -88,6 +93,13 @@ def server_context_of(application: BokehTornado) -> Any:
     return context.server_context
 
 
+class StrangeHost(HTTPError):
+    """The name by which a browser calls this server may be that of another site."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(HTTPStatus.FORBIDDEN, "the host %r is not in DQM_ALLOWED_ORIGINS", host)
+
+
 class Guarded(RequestHandler):
     """A handler that answers only to whom it may.
 
@@ -143,7 +155,8 @@ class Guarded(RequestHandler):
         if self.access is not Access.OPEN or self.greets:
             self.visitor = self.current_user = await self.gate.visitor(self)
         if self.visitor is None and self.access is not Access.OPEN:
-            if self.is_page and self.request.method in SAFE_METHODS:
+            is_program = bearer_of(self) is not None  # it would keep the login page as its file
+            if self.is_page and not is_program and self.request.method in SAFE_METHODS:
                 query = urlencode({"next": self.request.uri or ""})
                 self.redirect(f"{self.gate.login_address(self)}?{query}")
                 return
@@ -162,9 +175,7 @@ class Guarded(RequestHandler):
         application = self.application
         allowed = bokeh_settings.allowed_ws_origin() or application.websocket_origins
         if not is_ours(self.request.host, allowed):
-            raise HTTPError(
-                HTTPStatus.FORBIDDEN, "the host %r is not in DQM_ALLOWED_ORIGINS", self.request.host
-            )
+            raise StrangeHost(self.request.host)
 
     async def remember(self, event: Event, detail: str) -> None:
         """Put into the audit log what the visitor does; nothing where there are no accounts.
@@ -218,6 +229,8 @@ class Guarded(RequestHandler):
         if isinstance(_error_in(kwargs), AccountsUnavailable):
             self.set_unreachable()
             sentence = UNREACHABLE
+        elif isinstance(_error_in(kwargs), StrangeHost):
+            sentence = STRANGE_HOST
         finish_with_error(self, status_code, sentence)
 
     def set_unreachable(self) -> None:

@@ -25,10 +25,14 @@ UNREACHABLE = (
     "moment; pages that are open go on. Should it last, tell the admin, to whom the log of the "
     "dashboard says why."
 )
+STRANGE_HOST = (
+    "The dashboard does not know itself by the name that is in the address. Use the address that "
+    "you were given, or ask the admin to add this one to DQM_ALLOWED_ORIGINS."
+)
 SENTENCES = {
     HTTPStatus.UNAUTHORIZED: "Log in first.",
     HTTPStatus.FORBIDDEN: "Your account may not do this, or the page before was open for too long: "
-    "go back, load it anew, and try again.",
+    "go back, load it anew, and try again. An admin can change what you may do.",
     HTTPStatus.NOT_FOUND: "There is nothing at this address, or not any more.",
     HTTPStatus.INTERNAL_SERVER_ERROR: "Something is wrong here; the log of the dashboard says "
     "what. Please tell the admin.",
@@ -36,6 +40,8 @@ SENTENCES = {
     "in a moment.",
 }
 """What is said of an error where nobody said more."""
+MAY_NOT_SEE = "Your account may not see this. An admin can change that."
+"""In place of it where nothing was sent that could be too old."""
 
 
 @functools.cache
@@ -78,9 +84,12 @@ def finish_with_error(handler: RequestHandler, status_code: int, sentence: str =
         phrase = HTTPStatus(status_code).phrase
     except ValueError:
         phrase = "Error"
+    asks = handler.request.method in ("GET", "HEAD")
     said = sentence or SENTENCES.get(status_code, "")  # type: ignore[call-overload]
+    if not sentence and asks and status_code == HTTPStatus.FORBIDDEN:
+        said = MAY_NOT_SEE
     if "text/html" in handler.request.headers.get("Accept", ""):
-        again = handler.request.method == "GET"
+        again = asks and status_code >= HTTPStatus.INTERNAL_SERVER_ERROR
         values = {"status": status_code, "phrase": phrase, "sentence": said, "again": again}
         finish_with(handler, "error.html", **values)
         return

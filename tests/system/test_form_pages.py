@@ -9,7 +9,7 @@ import pytest
 from browsing import DashboardPage
 from playwright.sync_api import Browser
 from processes import LOOPBACK
-from visitors import PASSWORD, LoginServer, logged_in
+from visitors import PASSWORD, LoginServer, Visitor, logged_in
 
 from dqm_app.accounts.tokens import Scope
 
@@ -70,3 +70,17 @@ def test_who_typed_a_wrong_password_types_nothing_else_again(browser, server):
         assert page.text(".secret").startswith("dqm_")
         assert page["#label"].input_value() == ""  # the next one is for something else
         assert "take files away" in page.text("tbody:has-text('night') tr")
+
+
+def test_an_error_says_what_to_do_and_leads_on(server):
+    page = {"Accept": "text/html"}
+    viewer = logged_in(server, "viewer")
+    refused = viewer.ask("/metrics", headers=page)
+    assert refused.status == 403 and "Your account may not see this." in refused.text
+    stale = viewer.ask("/account/revoke", "POST", b"", page)  # without the token of the form
+    assert stale.status == 403 and "load it anew" in stale.text
+    stranger = Visitor(server).ask("/metrics", headers=page)
+    assert stranger.status == 401 and "Log in first." in stranger.text
+    for answer in (refused, stale, stranger):
+        assert 'href="/">To the dashboard' in answer.text
+        assert "Try again" not in answer.text  # it would be the same

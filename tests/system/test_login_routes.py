@@ -184,6 +184,25 @@ def test_every_route_asks_who_calls(routes):
 
 
 @pytest.mark.parametrize("who", EVERYBODY.split())
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE"])
+def test_what_is_not_there_is_not_there_for_anybody(server, visitors, method, who):
+    """A browser is told so by a page that leads on, a program by a line."""
+    for path in (
+        "/nothing",
+        f"{PAGE}/nothing",
+        "/login/",
+        f"/downloads/{ID}0",
+        "/account/x?next=//y",
+    ):
+        page = visitors[who].ask(path, method, headers={"Accept": "text/html,*/*;q=0.8"})
+        assert (page.status, page.header("Location")) == (404, "")
+        assert method == "HEAD" or 'href="/">To the dashboard' in page.text
+        line = visitors[who].ask(path, method)
+        assert line.status == 404
+        assert method == "HEAD" or line.text.startswith("404 Not Found: There is nothing")
+
+
+@pytest.mark.parametrize("who", EVERYBODY.split())
 @pytest.mark.parametrize(("pattern", "method"), sorted(TABLE))
 def test_everybody_gets_what_is_his_and_nothing_else(server, visitors, pattern, method, who):
     path, allowed = TABLE[pattern, method]
