@@ -248,5 +248,6 @@ def log(name: str | None, most: int) -> None:
         entries = audit.read(session, name=known, most=most)
     for entry in reversed(entries):
         by = f"by {entry.actor}" if entry.actor not in ("", entry.name) else ""
-        words = (utc(entry.at), entry.name, entry.event, entry.address, entry.detail, by)
+        # what browsers and users write themselves comes last, where it can pass for nothing else
+        words = (utc(entry.at), entry.name, entry.event, by, entry.address, entry.detail)
         click.echo("  ".join(word for word in words if word))

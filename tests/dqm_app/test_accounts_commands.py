@@ -143,8 +143,18 @@ def test_the_log_says_who_did_it(typed, accounts, monkeypatch, sudo):
         ("user disabled", by), ("role changed", by),
     ]  # fmt: skip
     lines = typed("log").splitlines()
-    assert lines[0].endswith(f"viewer  role changed  viewer → admin  by {by}")
-    assert not lines[-1].endswith("by viewer")
+    assert lines[0].endswith(f"viewer  role changed  by {by}  viewer → admin")
+    assert "by viewer" not in lines[-1]
+
+
+def test_nobody_writes_into_the_log_that_another_one_did_it(typed, accounts):
+    """What a browser calls itself is the end of a line, and one line."""
+    browser = Client("192.0.2.7", "x\n\x1b[31m  by host:root")
+    assert isinstance(accounts.login("viewer", PASSWORD, browser), Welcome)
+    typed("role", "viewer", "expert")
+    login, changed = typed("log", "viewer").splitlines()
+    assert login.endswith("  viewer  login  192.0.2.7  x\ufffd\ufffd[31m  by host:root")
+    assert "  viewer  role changed  by host:" in changed
 
 
 def test_a_new_password_ends_the_wait_for_another_guess(typed, accounts):
