@@ -22,6 +22,8 @@ from dqm_app.accounts.users import User
 if TYPE_CHECKING:
     from dqm_app.accounts.settings import AccountSettings
 
+MOST_BROWSERS = 100
+"""Of one user; a program that logs in each time it asks for something would fill the disk."""
 SEEN_SECONDS = 60.0
 """How exactly it is known when a session was used last: not every request is a write."""
 
@@ -69,10 +71,18 @@ def digest(secret: str) -> bytes:
 def begin(
     session: Session, user_id: int, lifetime: Lifetime, address: str, browser: str
 ) -> tuple[str, float]:
-    """Store a new session; returns its secret, and until when it lasts at most."""
+    """Store a new session; returns its secret, and until when it lasts at most.
+
+    A user with `MOST_BROWSERS` others loses the one that was used longest ago; the row of the user
+    should be locked, see `users.locked`.
+    """
     secret, now = secrets.token_urlsafe(32), time.time()
     ends = now + lifetime.most
     session.execute(delete(SessionRow).where(SessionRow.ends < now))
+    own = select(SessionRow).where(SessionRow.user_id == user_id)
+    newest_first = own.order_by(SessionRow.seen.desc(), SessionRow.began.desc())
+    for row in session.scalars(newest_first.offset(MOST_BROWSERS - 1)).all():
+        session.delete(row)
     session.add(
         SessionRow(
             digest=digest(secret),

@@ -33,7 +33,8 @@ from dqm_app.accounts.errors import (
     WeakPassword,
 )
 from dqm_app.accounts.roles import Role
-from dqm_app.accounts.tables import Table, TokenRow, UserRow
+from dqm_app.accounts.sessions import MOST_BROWSERS
+from dqm_app.accounts.tables import SessionRow, Table, TokenRow, UserRow
 from dqm_app.accounts.throttle import OF_NAME
 from dqm_app.accounts.tokens import LONGEST_DAYS, MOST_ALIVE, Scope
 
@@ -334,6 +335,22 @@ def test_tokens_that_are_not_made(accounts, engine, label, scopes, days):
         accounts.create_token(of(engine, "viewer"), PASSWORD, label, scopes, days, DESK)
     assert "download" not in str(caught.value)  # which a viewer could not choose
     assert accounts.tokens_of(of(engine, "viewer")) == []
+
+
+def test_a_user_has_so_many_browsers_and_keeps_those_that_are_used(accounts, engine):
+    unused, used = logged_in(accounts, "viewer"), logged_in(accounts, "viewer")
+    other = logged_in(accounts, "expert")
+    with Session(engine) as session, session.begin():
+        for welcome, seen in ((unused, -9.0), (used, 9.0), (other, -99.0)):
+            row = session.get_one(SessionRow, sessions.digest(welcome.secret))
+            row.seen = time.time() + seen
+    for _ in range(MOST_BROWSERS - 1):
+        logged_in(accounts, "viewer")
+    assert len(accounts.sessions_of(used.user)) == MOST_BROWSERS
+    assert accounts.owner(unused.secret) is None
+    logged_in(accounts, "viewer")
+    assert len(accounts.sessions_of(used.user)) == MOST_BROWSERS
+    assert accounts.owner(used.secret) is not None and accounts.owner(other.secret) is not None
 
 
 def test_nobody_has_tokens_without_end(accounts, engine):
