@@ -252,7 +252,7 @@ def test_it_does_not_start_when_everybody_could_get_in(tmp_path, options, said):
     port = free_port()
     command = ["bokeh", "serve", "--port", str(port), "--address", LOOPBACK, *options, APPLICATION]
     environment = {"DQM_AUTH": "accounts", "DQM_STATE_DIR": str(tmp_path / "state")}
-    environment["BOKEH_SECRET_KEY"] = "some key"
+    environment["BOKEH_SECRET_KEY"] = "some key of enough characters"
     server = ServerProcess(command, port, tmp_path / "log", environment)
     server.start(wait=False)
     assert server.wait() != 0

@@ -114,6 +114,16 @@ def sessions_secret(encoded: str) -> str:
     return base64.b64decode(encoded).decode()
 
 
+@pytest.mark.parametrize("plain", [False, True], ids=["dqm serve", "bokeh serve"])
+def test_no_key_that_can_be_guessed(tmp_path, plain):
+    """From a cookie of one's own, as fast as a processor can."""
+    settings = {"BOKEH_SECRET_KEY": "nectarcam"}
+    server = LoginServer(tmp_path, plain=plain, settings=settings, roles=[])
+    server.start(wait=False)
+    assert server.wait() == 78
+    assert "BOKEH_SECRET_KEY has 9 characters" in server.text()
+
+
 # ---- the websocket ------------------------------------------------------------------------------
 
 
