@@ -80,6 +80,10 @@ class Website(ServerProcess):
         Directives for who may read ``/metrics``, beside this machine.
     more
         Directives for nginx beside the site.
+    aside
+        Seconds for which a dashboard that failed is left alone.
+    changed
+        Values of directives of the site as a whole, for which a test would wait too long.
     port
         A free one when None.
     """
@@ -92,6 +96,8 @@ class Website(ServerProcess):
         prefix: str = "",
         monitors: str = "",
         more: str = "",
+        aside: int = 10,
+        changed: Mapping[str, str] | None = None,
         port: int | None = None,
     ) -> None:
         port, self.plain_port = port or free_port(), free_port()
@@ -116,14 +122,18 @@ class Website(ServerProcess):
             "DQM_WEB_CERT": str(home / "cert.pem"),
             "DQM_WEB_KEY": str(home / "key.pem"),
             "DQM_WEB_DASHBOARDS": " ".join(
-                f"server {place} max_fails=1 fail_timeout=10s;" for place in places
+                f"server {place} max_fails=1 fail_timeout={aside}s;" for place in places
             ),
             "DQM_WEB_PREFIX": prefix,
             "DQM_WEB_MONITORS": monitors,
             "DQM_WEB_PAGES": str(SITE),
             "DQM_WEB_LOG": str(self.access_log),
         }
-        (home / "site.conf").write_text(filled_in(home, values))
+        site = filled_in(home, values)
+        for directive, value in (changed or {}).items():
+            site, found = re.subn(rf"(?m)^(    {directive}) [^;]+;", rf"\1 {value};", site)
+            assert found, f"the site has no {directive}"
+        (home / "site.conf").write_text(site)
         temporary = " ".join(
             f"{kind}_temp_path {home}/{kind};"
             for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
