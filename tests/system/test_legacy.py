@@ -44,10 +44,10 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def run(environment: dict[str, str]) -> Run:
     """Run ``dqm`` on a database until it ends."""
 
-    def call(url: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    def call(url: str, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [COMMANDS / "dqm", *map(str, arguments)],
-            env=environment | {"DQM_DB_URL": url},
+            env=environment | {"DQM_DB_URL": url} | variables,
             capture_output=True,
             text=True,
             check=False,
@@ -120,7 +120,7 @@ def test_from_one_server_to_another(
     assert original.returncode == 66
     assert "run 8001 was stored without its original file" in original.stderr
     legacy_server.stop()
-    gone = run(primary.url, "import-legacy", legacy)
+    gone = run(primary.url, "import-legacy", legacy, DQM_DB_WAIT="0.5")
     assert gone.returncode == 69 and gone.stdout == ""
     assert gone.stderr == (
         f"dqm: the database to import at {legacy} does not answer: is its server running, and the "
