@@ -29,7 +29,12 @@ def test_tokens_that_let_nobody_in(server):
         "Bearer " + "x" * 5000, f"Bearer {good.upper()}", "Bearer \xff\xfe",
     ]  # fmt: skip
     for value in bad:
-        assert Visitor(server, {"Authorization": value}).ask(address).status == 401, value
+        stranger = Visitor(server, {"Authorization": value})
+        assert stranger.ask(address).status == 401, value
+        # nor is a program led to a page that it would take for the file
+        archive = stranger.ask(f"/downloads/{32 * '0'}/file")
+        assert archive.asks_for_login or archive.header("WWW-Authenticate"), value
+        assert archive.asks_for_login == (not value.lower().startswith("bearer")), value
     program = Visitor(server, {"Authorization": f"Bearer {good}"})
     assert program.ask(address).status == 200
     for scheme in ("bearer", "BEARER"):
