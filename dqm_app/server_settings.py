@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+from dqm_app.downloads.queue import check_queue
 from dqm_app.downloads.settings import DownloadSettings
 from dqm_app.login.opening import LoginOfServer
 from dqm_app.settings import DashboardSettings
@@ -43,11 +44,12 @@ class ServerSettings:
         AccountsUnavailable, NewerAccounts
         """
         database = DashboardSettings.database()
-        dashboard = load(DashboardSettings)
+        dashboard, downloads = load(DashboardSettings), load(DownloadSettings)
+        check_queue(downloads)
         return cls(
             database,
             dashboard,
             Servers.of(database, dashboard),
             LoginOfServer.of_settings(),
-            load(DownloadSettings),
+            downloads,
         )

@@ -22,6 +22,8 @@ log = logging.getLogger(__name__)
 
 NAME = "nectarcam-dqm"
 TASK = "build_basket"
+SILENT_SECONDS = 5.0
+"""How long Redis may say nothing before it counts as gone, unless its URL says so itself."""
 
 
 def _elsewhere(_basket_id: str) -> None:
@@ -42,7 +44,7 @@ class BasketQueue:
     DownloadsUnusable
         The folder of the file cannot be used; Redis is not asked yet.
     ConfigurationError
-        Redis is given, but no BOKEH_SECRET_KEY.
+        As `check_queue`.
     """
 
     def __init__(
@@ -101,9 +103,21 @@ class BasketQueue:
         )
 
 
+def check_queue(settings: DownloadSettings) -> None:
+    """See whether the settings are those of a queue, before anything of it is opened.
+
+    Raises
+    ------
+    ConfigurationError
+        Redis is given by a URL that is none, without its client, or without BOKEH_SECRET_KEY.
+    """
+    if settings.downloads_queue:
+        _in_redis(settings.downloads_queue)
+
+
 def _open(settings: DownloadSettings) -> Huey:
     if settings.downloads_queue:
-        return RedisHuey(NAME, url=settings.downloads_queue, results=False, serializer=_signed())
+        return _in_redis(settings.downloads_queue)
     folder = settings.folder
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -112,6 +126,26 @@ def _open(settings: DownloadSettings) -> Huey:
             f"{folder} cannot be made ({error.strerror}): set DQM_DOWNLOADS_DIR"
         ) from error
     return SqliteHuey(NAME, filename=str(folder / "queue.sqlite"), results=False, fsync=True)
+
+
+def _in_redis(url: str) -> Huey:
+    try:
+        from redis import ConnectionPool
+    except ImportError as error:
+        raise ConfigurationError(
+            "DQM_DOWNLOADS_QUEUE asks for Redis, whose client is not installed: "
+            "nectarcam-dqm[redis] has it"
+        ) from error
+    try:
+        pool = ConnectionPool.from_url(
+            url, socket_timeout=SILENT_SECONDS, socket_connect_timeout=SILENT_SECONDS
+        )
+    except ValueError as error:  # whose text may have a part of the password
+        raise ConfigurationError(
+            "DQM_DOWNLOADS_QUEUE cannot be used: write it as redis://:PASSWORD@HOST:6379/0, with "
+            "signs such as / and @ in the password percent-encoded"
+        ) from error
+    return RedisHuey(NAME, connection_pool=pool, results=False, serializer=_signed())
 
 
 def _signed() -> Serializer:

@@ -19,10 +19,11 @@ from dqm_app.downloads import building, parts, worker
 from dqm_app.downloads.basket import Progress, State
 from dqm_app.downloads.errors import DownloadsUnusable
 from dqm_app.downloads.parts import Downloads
-from dqm_app.downloads.queue import BasketQueue
+from dqm_app.downloads.queue import BasketQueue, check_queue
 from dqm_app.downloads.settings import DownloadSettings
 from dqm_app.downloads.shelf import Shelf
 from dqm_app.downloads.worker import LOCK, Worker, _take
+from dqm_app.server_settings import ServerSettings
 from dqm_db.errors import ConfigurationError
 from dqm_db.settings import WatchSettings, load
 from dqm_db.status.limits import Limits
@@ -250,6 +251,26 @@ def test_redis_without_a_secret(tmp_path, monkeypatch):
     settings = DownloadSettings(downloads_dir=tmp_path, downloads_queue="redis://127.0.0.1:1/0")
     with pytest.raises(ConfigurationError, match="BOKEH_SECRET_KEY"):
         BasketQueue(settings)
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1/0", "redis://:pass/word@127.0.0.1:1/0", "x"])
+def test_a_queue_that_cannot_be_is_named_before_anything_starts(tmp_path, monkeypatch, url):
+    monkeypatch.setenv("BOKEH_SECRET_KEY", SECRET)
+    monkeypatch.setenv("DQM_DOWNLOADS_QUEUE", url)
+    monkeypatch.setenv("DQM_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("DQM_AUTH", "none")
+    with pytest.raises(ConfigurationError, match="DQM_DOWNLOADS_QUEUE") as raised:
+        ServerSettings.read()
+    assert "pass/" not in str(raised.value) and "'pass'" not in str(raised.value)
+    with pytest.raises(ConfigurationError, match="DQM_DOWNLOADS_QUEUE"):
+        Worker(load(DownloadSettings))
+
+
+def test_a_queue_without_its_client(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "redis", None)
+    settings = DownloadSettings(downloads_dir=tmp_path, downloads_queue="redis://127.0.0.1:1/0")
+    with pytest.raises(ConfigurationError, match=r"nectarcam-dqm\[redis\]"):
+        check_queue(settings)
 
 
 def test_messages_of_others_in_redis_are_no_code(tmp_path, monkeypatch, redis):
