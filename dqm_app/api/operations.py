@@ -19,8 +19,8 @@ PROBLEMS: Mapping[int, str] = {
     403: "The token, or its user, is not for this.",
     404: "There is no such camera, run, quantity or archive.",
     406: "The answer cannot be given in that format.",
-    409: "Another archive of yours is being built, or there is no room for one.",
-    413: "These are too many runs.",
+    409: "Another archive of yours is being built, there are too many runs, or there is no room.",
+    413: "The request is longer than one with as many runs as an archive may have.",
     429: "So many of your questions are unanswered that this one has to wait.",
     503: "The database does not answer, or too many others ask.",
 }
