@@ -20,7 +20,10 @@ from dqm_client.errors import ApiError
 from dqm_client.files import CHUNK, PartialFile, write_note
 
 LOOK_SECONDS = 0.5
+UNFINISHED = ("waiting", "building")
 SUMS = "SHA256SUMS"
+UNKNOWN = (0, 502, 504)
+"""After these a basket may have been begun all the same: its answer was lost on the way."""
 Progress = Callable[[str, int, int], None]
 
 
@@ -43,6 +46,7 @@ class Order:
         self._wanted = {"camera": camera, "runs": sorted(set(runs))}
         self._file = file
         self._note = file.with_name(f"{file.name}.part.basket")
+        self._is_ours = True
 
     def fetch(self, progress: Progress | None) -> Path:
         """Order it, or find what was ordered; wait; fetch; raises `ApiError`."""
@@ -56,6 +60,8 @@ class Order:
             raise ApiError(0, f"the archive came damaged and was removed, fetch it again: {wrong}")
         partial.keep_as(self._file)
         self._note.unlink(missing_ok=True)
+        if not self._is_ours:
+            return self._file  # who began it may want it, too
         try:
             self._connection.delete(where)
         except ApiError as error:
@@ -69,6 +75,7 @@ class Order:
             noted = json.loads(self._note.read_text("utf-8"))
             same = noted["wanted"] == self._wanted and noted["url"] == self._connection.url
             where = f"/downloads/{noted['id']}"
+            self._is_ours = noted.get("ours", True)
         except (FileNotFoundError, ValueError, KeyError, TypeError):
             return None
         if not same:
@@ -84,29 +91,49 @@ class Order:
         return None
 
     def _new(self) -> dict[str, Any]:
+        before = {one["id"] for one in self._connection.get("/downloads")["baskets"]}
         try:
             found = self._connection.post("/downloads", self._wanted)
+            self._is_ours = True
         except ApiError as error:
-            if error.status == 409:
-                raise ApiError(409, f"{error.detail}{self._others()}") from error
-            raise
+            found = self._begun_already(error, before)
+            self._is_ours = found["id"] not in before
         document = {"id": found["id"], "url": self._connection.url, "wanted": self._wanted}
-        write_note(self._note, document)
+        write_note(self._note, document | {"ours": self._is_ours})
         return found
 
-    def _others(self) -> str:
-        """A word about the basket that is in the way."""
-        for one in self._connection.get("/downloads")["baskets"]:
-            if one["state"] in ("waiting", "building"):
-                return (
+    def _begun_already(self, error: ApiError, before: set[str]) -> dict[str, Any]:
+        """The basket of these runs that there is although *error* is the answer; else raises it.
+
+        It is the one that is being built, or, after an answer that was lost, one that was not there
+        *before*.
+        """
+        if error.status != 409 and error.status not in UNKNOWN:
+            raise error
+        for one in self._look("/downloads")["baskets"]:
+            is_built = one["state"] in UNFINISHED
+            if (is_built or one["id"] not in before) and self._is_wanted(one):
+                found: dict[str, Any] = one
+                return found
+            if is_built and error.status == 409:
+                text = (
                     f" (basket {one['id']} with {one['runs']} runs, {one['first']} to "
                     f"{one['last']} of {one['camera']}: {one['runs_done']} are in it)"
                 )
-        return ""
+                raise ApiError(409, f"{error.detail}{text}") from error
+        raise error
+
+    def _is_wanted(self, basket: dict[str, Any]) -> bool:
+        camera, runs = self._wanted["camera"], self._wanted["runs"]
+        span = basket["camera"], basket["runs"], basket["first"], basket["last"]
+        if span != (camera, len(runs), runs[0], runs[-1]):
+            return False
+        # older dashboards do not say the numbers: then it may be another one
+        return self._look(f"/downloads/{basket['id']}").get("numbers") == runs
 
     def _built(self, found: dict[str, Any], progress: Progress | None) -> dict[str, Any]:
         where = f"/downloads/{found['id']}"
-        while found["state"] in ("waiting", "building"):
+        while found["state"] in UNFINISHED:
             if progress is not None:
                 progress("building", found["bytes_done"], found["bytes"])
             time.sleep(LOOK_SECONDS)

@@ -249,7 +249,8 @@ class Client:
 
         Called again after whatever went wrong, with the same runs and file, it goes on with the
         same basket, where it stopped. Each run's file is checked against its SHA-256 at the end,
-        when the basket is removed from the dashboard.
+        when the basket is removed from the dashboard. One of the same runs that is being built
+        already is taken, and stays there: whoever began it may want it, too.
 
         Parameters
         ----------
@@ -263,7 +264,7 @@ class Client:
         Raises
         ------
         ApiError
-            409: another basket of yours is being built, or there is no room.
+            409: a basket of other runs of yours is being built, or there is no room.
         FileExistsError
         ValueError
             There are no runs.

@@ -10,13 +10,28 @@ import os
 import signal
 import tarfile
 from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from baskets import CAMERA, COPIES, STORED, Site, being_built, family, fill, original
+from answering import answering
+from baskets import (
+    CAMERA,
+    COPIES,
+    STORED,
+    Site,
+    being_built,
+    family,
+    fill,
+    original,
+    stopped_worker,
+)
+from processes import LOOPBACK, eventually
 
 from dqm_app.accounts.audit import Event
-from dqm_client import ApiError, connection
+from dqm_app.accounts.tokens import Scope
+from dqm_client import ApiError, Client, connection
 from dqm_client.baskets import wrong_in
 
 pytestmark = pytest.mark.system
@@ -40,6 +55,59 @@ def owner(site: Site) -> str:
 def details(site: Site, owner: str, event: Event) -> list[str]:
     """What the log says of each such event, the oldest first."""
     return [entry.detail for entry in site.log_of(owner) if entry.event == event][::-1]
+
+
+class Way(ThreadingHTTPServer):
+    """To *site*, on which answers of ``/downloads`` are lost, one to each of the methods `lost`.
+
+    With `hands_on` false, so is what was asked.
+    """
+
+    def __init__(self, site: Site) -> None:
+        super().__init__((LOOPBACK, 0), WayHandler)
+        self.site = site
+        self.lost: list[str] = []
+        self.hands_on = True
+        self.sent_of_lost = 0
+
+    def client(self, name: str) -> Client:
+        """What goes this way."""
+        token = self.site.token(name, (Scope.READ, Scope.DOWNLOAD))
+        return Client(f"http://{LOOPBACK}:{self.server_address[1]}", token)
+
+
+class WayHandler(BaseHTTPRequestHandler):
+    server: Way
+
+    def do_GET(self) -> None:
+        way = self.server
+        is_lost = self.path == "/downloads" and way.lost[:1] == [self.command]
+        if is_lost:
+            way.lost.pop(0)
+            if not way.hands_on:
+                return
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        headers = {name: value for name, value in self.headers.items() if name != "Host"}
+        with contextlib.closing(HTTPConnection(LOOPBACK, way.site.port, timeout=60)) as asked:
+            asked.request(self.command, self.path, body, headers)
+            answer = asked.getresponse()
+            content = answer.read()
+        if is_lost and way.sent_of_lost == 0:
+            return
+        self.send_response(answer.status)
+        for name, value in answer.getheaders():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content[: way.sent_of_lost] if is_lost else content)
+
+    def do_POST(self) -> None:
+        self.do_GET()
+
+    def do_DELETE(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
 
 
 class Interruption(Exception):
@@ -164,6 +232,70 @@ def test_what_is_in_the_way_is_said(site, owner, tmp_path):
             fetch()
     with pytest.raises(ValueError, match="no runs"):
         client.basket(CAMERA, [], tmp_path / "none.tar")
+
+
+def test_others_of_as_many_runs_are_in_the_way(site, owner, tmp_path):
+    with (
+        being_built(site, owner, [RUNS[0], RUNS[5], RUNS[9]]) as other,
+        pytest.raises(ApiError, match=other.id) as refused,
+    ):
+        site.client(owner).basket(CAMERA, [RUNS[0], RUNS[6], RUNS[9]], tmp_path / "runs.tar")
+    assert refused.value.status == 409
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("sent", [0, 40], ids=["nothing came", "half of it came"])
+def test_an_answer_that_was_lost_costs_nothing(site, owner, tmp_path, sent):
+    """One of the same runs from before is not mistaken for what was ordered."""
+    client = site.client(owner)
+    before = client._connection.post("/downloads", {"camera": CAMERA, "runs": RUNS[:4]})
+    eventually(lambda: client.baskets()[0]["state"] == "done", "it is built")
+    with answering(Way(site)) as way:
+        way.lost, way.sent_of_lost = ["POST"], sent
+        assert whole(way.client(owner).basket(CAMERA, RUNS[:4], tmp_path / "runs.tar"), RUNS[:4])
+        assert way.lost == []
+    assert len(details(site, owner, Event.BASKET)) == 2
+    assert [left["id"] for left in client.baskets()] == [before["id"]]
+    assert [path.name for path in tmp_path.iterdir()] == ["runs.tar"]
+
+
+def test_an_order_that_was_lost_is_no_basket(site, owner, tmp_path):
+    with answering(Way(site)) as way:
+        client = way.client(owner)
+        way.lost, way.hands_on = ["POST"], False
+        with pytest.raises(ApiError, match=r"the connection to .* was lost"):
+            client.basket(CAMERA, RUNS[:4], tmp_path / "runs.tar")
+        assert list(tmp_path.iterdir()) == [] and client.baskets() == []
+        assert whole(client.basket(CAMERA, RUNS[:4], tmp_path / "runs.tar"), RUNS[:4])
+
+
+def test_called_again_it_takes_up_what_nobody_answered_for(site, owner, tmp_path, monkeypatch):
+    """Which is left to whoever may have begun it, after any number of calls."""
+    monkeypatch.setattr(connection, "TRIES", 1)
+    file = tmp_path / "runs.tar"
+
+    def close() -> None:
+        raise Interruption
+
+    with answering(Way(site)) as way:
+        client = way.client(owner)
+        way.lost = ["POST", "GET"]
+
+        def lose() -> None:
+            with pytest.raises(ApiError, match=r"the connection to .* was lost"):
+                client.basket(CAMERA, RUNS, file)
+
+        with stopped_worker(site, lose):
+            [basket] = client.baskets()
+            assert way.lost == [] and basket["state"] != "done", "it was too fast"
+            assert list(tmp_path.iterdir()) == []
+            with pytest.raises(Interruption):
+                client.basket(CAMERA, RUNS, file, at("building", close))
+        assert whole(client.basket(CAMERA, RUNS, file))
+        assert len(details(site, owner, Event.BASKET)) == 1
+        [left] = client.baskets()
+        assert left["id"] == basket["id"]
+        client.remove_basket(left["id"])
 
 
 def test_an_original_is_continued_and_checked(site, owner, tmp_path):
