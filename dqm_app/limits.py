@@ -10,7 +10,7 @@ import logging
 import resource
 import socket
 import time
-from typing import Any, ClassVar
+from typing import Any
 
 from tornado.httpserver import HTTPServer
 from tornado.iostream import IOStream
@@ -30,6 +30,7 @@ UNREAD_SECONDS = 60.0
 FILES_KEPT = 100
 """Open files that clients do not get: the database, the accounts and downloads need some."""
 SAID_SECONDS = 60.0
+"""Between two lines in the log about that."""
 
 
 class BoundedServer(HTTPServer):
@@ -39,7 +40,7 @@ class BoundedServer(HTTPServer):
     pause until somebody hangs up.
     """
 
-    _said: ClassVar[float] = -SAID_SECONDS
+    _said: float = -SAID_SECONDS
 
     def handle_stream(self, stream: IOStream, address: tuple[Any, ...]) -> None:
         """Serve a connection, or close it at once when there are too many."""
@@ -52,7 +53,7 @@ class BoundedServer(HTTPServer):
             return
         stream.close()
         if time.monotonic() - self._said >= SAID_SECONDS:
-            type(self)._said = time.monotonic()
+            self._said = time.monotonic()
             log.warning("more than %d connections: new ones are closed; see LimitNOFILE", most)
 
 
