@@ -14,6 +14,7 @@ import sys
 import click
 
 from dqm_app.accounts.settings import STARTED_BY, AccountSettings
+from dqm_app.downloads.settings import DownloadSettings
 from dqm_app.settings import DashboardSettings
 from dqm_db.errors import ConfigurationError
 from dqm_db.inherited_sockets import BROWSERS, InheritedSockets
@@ -84,6 +85,10 @@ def run(settings: DashboardSettings, *, use_xheaders: bool = False) -> None:
         signal.signal(number, lambda *_: sys.exit(0))
 
     key = secret("BOKEH_SECRET_KEY")
+    if key is None and load(DownloadSettings).downloads_queue:
+        from dqm_app.downloads.queue import check_queue
+
+        check_queue(load(DownloadSettings))  # a key of this start is not that of the workers
     if key is None and load(AccountSettings).auth == "accounts":
         log.warning(
             "BOKEH_SECRET_KEY is not set: everybody logs in again after a restart, and other hosts "

@@ -132,6 +132,8 @@ UNREACHABLE = (
     [
         (dqm_serve, "DQM_AUTH", "nonsense", 78, "unusable setting: DQM_AUTH"),
         (dqm_serve, "DQM_DOWNLOADS_BYTES", "1", 78, "unusable setting: DQM_DOWNLOADS_BYTES"),
+        (dqm_serve, "DQM_DOWNLOADS_QUEUE", "nonsense", 78, "DQM_DOWNLOADS_QUEUE cannot be used"),
+        (bokeh_serve, "DQM_DOWNLOADS_QUEUE", "http://x", 78, "DQM_DOWNLOADS_QUEUE cannot be used"),
         (dqm_serve, "DQM_TLS_CA", "/nowhere/ca.pem", 78, "TLS needs DQM_TLS_CA, DQM_TLS_CERT"),
         (dqm_serve, *UNREACHABLE),
         (bokeh_serve, *UNREACHABLE),
@@ -155,6 +157,15 @@ def test_what_keeps_it_from_starting_is_said_in_one_line(
     assert "http://" not in server.text()  # nobody is sent to an address that never answers
     assert "Traceback" not in server.text()
     assert "secret@" not in server.text()
+
+
+def test_workers_elsewhere_need_a_key_that_is_not_of_this_start(tmp_path):
+    server = dqm_serve(tmp_path)
+    server.environment |= {"DQM_AUTH": "none", "DQM_DOWNLOADS_QUEUE": "redis://127.0.0.1:1/0"}
+    server.start(wait=False)
+    assert server.wait() == 78
+    assert server.text().startswith("dqm: BOKEH_SECRET_KEY is not set")
+    assert len(server.text().splitlines()) == 1
 
 
 def children(server: ServerProcess, count: int) -> list[int]:
