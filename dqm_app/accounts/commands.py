@@ -60,8 +60,10 @@ def _typist() -> str:
 
 def _password(from_stdin: bool) -> str:
     if from_stdin:
-        line = sys.stdin.readline()
-        return line.rstrip("\r\n")
+        try:
+            return sys.stdin.readline().rstrip("\r\n")
+        except UnicodeDecodeError as error:
+            raise click.UsageError("the password on the standard input is not UTF-8") from error
     return click.prompt("Password", hide_input=True, confirmation_prompt=True)
 
 

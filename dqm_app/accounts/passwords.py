@@ -20,6 +20,8 @@ _FEWEST_MORE = 4
 _DISGUISES = str.maketrans("013457@$!|+", "oleastasilt")
 """Signs that stand for letters."""
 _BETWEEN = frozenset(" -_.,;:")
+_CONTROL = frozenset({"Cc", "Cs"})
+"""Categories of what no form sends as it is: control characters, and bytes that are no UTF-8."""
 
 
 @functools.cache
@@ -39,17 +41,20 @@ def check(password: str, name: str) -> None:
     Raises
     ------
     WeakPassword
-        Too short, too long, of few characters, or made of words that are guessed first, of digits
-        and the name. NIST SP 800-63B, 5.1.1.2, has at least 8 characters, no rules of kinds of
-        characters, and asks for a list of passwords that are commonly used, expected (the name,
-        the service and what derives from them) or made of rows and repetitions; it also names
-        those of earlier breaches, of which only the most frequent are in our list.
+        Too short, too long, of few characters, with some that nobody can type, or made of words
+        that are guessed first, of digits and the name. NIST SP 800-63B, 5.1.1.2, has at least 8
+        characters, no rules of kinds of characters, and asks for a list of passwords that are
+        commonly used, expected (the name, the service and what derives from them) or made of rows
+        and repetitions; it also names those of earlier breaches, of which only the most frequent
+        are in our list.
     """
     if not SHORTEST <= len(password) <= LONGEST:
         raise WeakPassword(
             f"a password has {SHORTEST} to {LONGEST} characters, this one {len(password)}: take "
             "some words"
         )
+    if any(unicodedata.category(sign) in _CONTROL for sign in password):
+        raise WeakPassword("the password has control characters, or is not UTF-8: take some words")
     if len(set(password)) < _FEWEST_DIFFERENT:
         raise WeakPassword("the password repeats a few characters: take some words")
     if _is_guessed_first(password, name):

@@ -37,7 +37,7 @@ def typed(url: str, accounts: Accounts, monkeypatch: pytest.MonkeyPatch) -> Type
     """Types a command, and returns what it prints."""
     monkeypatch.setenv("DQM_ACCOUNTS_URL", url)
 
-    def run(*words: str, stdin: str = "", code: int = 0) -> str:
+    def run(*words: str, stdin: str | bytes = "", code: int = 0) -> str:
         result = CliRunner().invoke(user, words, input=stdin)
         error = result.exception
         if isinstance(error, DQMError):
@@ -90,6 +90,12 @@ def test_it_is_said_what_has_ended(typed, accounts, command):
     assert "logins ended: 1, tokens ended: 2" in done
     assert "tokens ended: 2" in typed("log", "viewer")
     assert "tokens" in typed(command, "--help")
+
+
+def test_a_password_that_is_not_utf_8(typed):
+    said = typed("add", "x", "--password-stdin", stdin=b"four w\xf6rds of a test\n", code=2)
+    assert "is not UTF-8" in said
+    assert "x" not in typed("list").split()
 
 
 @pytest.mark.parametrize("found", ["whole", "cut", "id", "id_"])

@@ -19,8 +19,10 @@ pytestmark = pytest.mark.usefixtures("cheap_hashes")
 
 
 @pytest.mark.parametrize(
-    "password", ["", "short", "a" * 12, "abab" * 5, "x" * 201, "anna2026-2026", "Anna.Anna.Anna"]
-)
+    "password",
+    ["", "short", "a" * 12, "abab" * 5, "x" * 201, "anna2026-2026", "Anna.Anna.Anna",
+     "four words\0 of a test", "four words of a\ttest", "\udcff\udcfe words of a test"]
+)  # fmt: skip
 def test_weak_passwords(engine, password):
     with Session(engine) as session, pytest.raises(WeakPassword):
         users.add(session, "anna", password, Role.VIEWER)
