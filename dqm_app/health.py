@@ -9,7 +9,8 @@ from http import HTTPStatus
 from typing import ClassVar
 
 from dqm_app.accounts.tokens import Scope
-from dqm_app.login.access import Access, Guarded, bearer_of
+from dqm_app.login.access import Access, Guarded
+from dqm_app.login.visitors import bearer_of
 from dqm_app.process_parts import accounts_of, metrics_of, service_of
 from dqm_app.readiness import readiness
 

@@ -3,6 +3,7 @@
 ================ =================================================================================
 ``opening``      the login of a server, from its settings
 ``access``       what a request handler asks of whoever calls it: `Guarded`
+``visitors``     whoever calls, and what a request says of him
 ``gate``         finds out who that is; one per process
 ``short_memory`` what it need not ask again
 ``cookies``      what browsers keep

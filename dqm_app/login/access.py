@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlencode
@@ -16,8 +15,7 @@ from dqm_app.accounts.accounts import Client
 from dqm_app.accounts.audit import Event
 from dqm_app.accounts.errors import AccountsUnavailable
 from dqm_app.accounts.roles import Role
-from dqm_app.accounts.tokens import Scope, Token
-from dqm_app.accounts.users import User
+from dqm_app.accounts.tokens import Scope
 from dqm_app.login.hosts import is_ours
 from dqm_app.login.rendering import (
     RETRY_SECONDS,
@@ -25,6 +23,7 @@ from dqm_app.login.rendering import (
     UNREACHABLE,
     finish_with_error,
 )
+from dqm_app.login.visitors import Visitor, bearer_of, client_of
 from dqm_app.process_parts import gate_of
 
 if TYPE_CHECKING:
@@ -47,44 +46,6 @@ class Access(enum.Enum):
     VIEWER = Role.VIEWER
     EXPERT = Role.EXPERT
     ADMIN = Role.ADMIN
-
-
-@dataclass(frozen=True, slots=True)
-class Visitor:
-    """Who calls.
-
-    Attributes
-    ----------
-    user : User or None
-        None where there are no accounts: everybody may use the dashboard.
-    role : Role
-    secret : str or None
-        Of the session, when a browser calls.
-    token : Token or None
-        When a program calls.
-    """
-
-    user: User | None
-    role: Role
-    secret: str | None = None
-    token: Token | None = None
-
-    @property
-    def name(self) -> str:
-        """As it is shown, and in the audit log."""
-        return "" if self.user is None else self.user.name
-
-    def may(self, access: Access, scope: Scope | None) -> bool:
-        """Whether this is enough for a handler that asks for *access*; programs need *scope*."""
-        if access is Access.OPEN:
-            return True
-        if self.token is not None and (scope is None or scope not in self.token.scopes):
-            return False
-        return self.role >= access.value
-
-
-ANYBODY = Visitor(None, Role.ADMIN)
-"""Whoever calls a dashboard without accounts."""
 
 
 def server_context_of(application: BokehTornado) -> Any:
@@ -161,7 +122,7 @@ class Guarded(RequestHandler):
                 self.redirect(f"{self.gate.login_address(self)}?{query}")
                 return
             raise HTTPError(HTTPStatus.UNAUTHORIZED)
-        if self.visitor is not None and not self.visitor.may(self.access, self.scope):
+        if self.visitor is not None and not self.visitor.may(self.access.value, self.scope):
             raise HTTPError(HTTPStatus.FORBIDDEN)
         if self.request.method not in SAFE_METHODS:
             self.check_xsrf_cookie()
@@ -264,19 +225,3 @@ class Guarded(RequestHandler):
 def _error_in(kwargs: Mapping[str, Any]) -> BaseException | None:
     """What Tornado caught."""
     return kwargs.get("exc_info", (None, None, None))[1]
-
-
-def bearer_of(handler: RequestHandler) -> str | None:
-    """The token that whoever calls shows, however bad; None: no token at all.
-
-    Other schemes are not for us: a browser adds ``Authorization: Basic …`` to whatever it asks of a
-    host with such a lock before it.
-    """
-    scheme, _, shown = handler.request.headers.get("Authorization", "").partition(" ")
-    return shown.strip() if scheme.casefold() == "bearer" else None  # RFC 9110, 11.1
-
-
-def client_of(handler: RequestHandler) -> Client:
-    """The address and browser that *handler* answers; no device, since no name is known yet."""
-    browser = handler.request.headers.get("User-Agent", "")
-    return Client(handler.request.remote_ip or "", browser)

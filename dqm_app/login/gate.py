@@ -20,9 +20,9 @@ from dqm_app.accounts.roles import Role
 from dqm_app.accounts.sessions import SEEN_SECONDS
 from dqm_app.accounts.tokens import Token
 from dqm_app.accounts.users import User
-from dqm_app.login.access import ANYBODY, Visitor, bearer_of
 from dqm_app.login.cookies import Cookies
 from dqm_app.login.short_memory import ShortMemory
+from dqm_app.login.visitors import ANYBODY, Visitor, bearer_of
 from dqm_app.meters import Meters, NoMeters
 from dqm_db.errors import DQMError
 

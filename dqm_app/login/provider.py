@@ -5,8 +5,9 @@ from __future__ import annotations
 from bokeh.server.auth_provider import AuthProvider
 from tornado.web import RequestHandler
 
-from dqm_app.login.access import Visitor, server_context_of
+from dqm_app.login.access import server_context_of
 from dqm_app.login.pages import LoginPage, Logout
+from dqm_app.login.visitors import Visitor
 from dqm_app.process_parts import gate_of
 
 LOGIN_URL = "/login"
