@@ -7,7 +7,9 @@ import os
 import re
 import shlex
 import shutil
+import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -318,6 +320,18 @@ def test_the_volume_is_backed_up(pods: Pods) -> None:
     pods.type("systemctl --user start dqm-backup.service")
     assert pods.type("ls ~/backup").strip()
     assert "sound" in pods.log("dqm-backup.service")
+
+
+def test_accounts_are_copied(pods: Pods) -> None:
+    """Nobody else can read the copies."""
+    for _ in range(2):
+        pods.type("systemctl --user start dqm-accounts-backup.service")
+    assert pods.state("dqm-accounts-backup.timer") == "active"
+    names = ("accounts.sqlite", "accounts.sqlite.1")
+    told = pods.type("cd ~/backup", f"stat -c '%n %U %a' {' '.join(names)}").splitlines()
+    assert told == [f"{name} {USER} 600" for name in names]
+    with closing(sqlite3.connect(pods.machine.root / f"home/{USER}/backup/{names[0]}")) as copy:
+        assert (ADMIN,) in copy.execute("SELECT name FROM users").fetchall()
 
 
 @written_out

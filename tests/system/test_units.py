@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
 from grid_servers import program
+from processes import COMMANDS
 from schedules import SHIPPED, require_accepted_units, unit
 
 pytestmark = pytest.mark.system
@@ -30,10 +33,13 @@ def test_systemd_accepts_all_units(tmp_path: Path) -> None:
 def test_systemd_accepts_the_units_of_podman(tmp_path: Path) -> None:
     names = [f"podman/{path.name}" for kind in KINDS for path in PODMAN.glob(f"*.{kind}")]
     assert len(names) > 8
-    require_accepted_units([*names, "dqm-ingest.timer", "dqm-backup.timer"], tmp_path)
+    timers = ["dqm-ingest.timer", "dqm-backup.timer", "dqm-accounts-backup.timer"]
+    require_accepted_units([*names, *timers], tmp_path)
 
 
-@pytest.mark.parametrize("name", ["primary", "replica", "dashboard", "ingest", "backup"])
+@pytest.mark.parametrize(
+    "name", ["primary", "replica", "dashboard", "ingest", "backup", "accounts-backup"]
+)
 def test_both_ways_of_podman_run_the_same(name: str) -> None:
     """What Quadlet makes into options is written out in the unit of the same name."""
     plain = (PODMAN / f"dqm-{name}.service").read_text().replace("\\\n", " ").split()
@@ -49,9 +55,35 @@ def test_both_ways_of_podman_run_the_same(name: str) -> None:
     }
     told = {word for key, value in quadlet if key == "Environment" for word in value.split()}
     assert told == {word.removeprefix("--env=") for word in plain if re.match("--env=.*=", word)}
+    assert " ".join(plain).partition(f" {keys['Image']} ")[2].startswith(keys["Exec"])
     # the timer of a health check has podman 4.3 hang when the host shuts down
     assert "--no-healthcheck" in plain and "--no-healthcheck" in keys["PodmanArgs"].split()
     assert not [word for word in (*plain, *keys) if re.match("--health|Health", word)]
+
+
+def test_accounts_in_a_container_are_copied_where_there_are_any(tmp_path: Path) -> None:
+    """By what the container runs, with other folders."""
+    state, copies = tmp_path / "state", tmp_path / "copies"
+    copies.mkdir()
+    command = dict(unit("podman/quadlet/dqm-accounts-backup.container"))["Exec"]
+    for place, own in (("/var/lib/nectarcam-dqm", state), ("/backup", copies)):
+        assert place in command
+        command = command.replace(place, str(own))
+    settings = {
+        "PATH": f"{COMMANDS}:{os.environ['PATH']}",
+        "DQM_STATE_DIR": str(state),
+        "DQM_DB_URL": f"file://{tmp_path}/Data.fs",
+    }
+
+    def run(command: list[str], given: str = "") -> None:
+        subprocess.run(command, input=given, text=True, check=True, env=settings)
+
+    run(shlex.split(command))
+    assert list(copies.iterdir()) == []
+    run(["dqm", "user", "add", "anna", "--password-stdin"], "four words of a test\n")
+    for _ in range(2):
+        run(shlex.split(command))
+    assert {path.name for path in copies.iterdir()} == {"accounts.sqlite", "accounts.sqlite.1"}
 
 
 def exposure(path: Path) -> float:
