@@ -6,9 +6,10 @@ import base64
 import hashlib
 import json
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 from urllib.parse import quote
 
 import numpy as np
@@ -33,8 +34,14 @@ from dqm_db.reader import Snapshot
 
 _MEDIA = {"tar": "application/gzip", "fits+zstd": "application/zstd"}
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})")
+_UNUSABLE = (
+    "archives cannot be built just now: try again later, or tell the admin, to whom the log of the "
+    "dashboard says why"
+)
 MOST_BODY = 200_000
 """Bytes of a request: some ten thousand runs, more than any basket should have."""
+
+T = TypeVar("T")
 
 
 class ForExperts(Guarded):
@@ -69,11 +76,27 @@ class OfDownloads(ForExperts, ApiHandler):
         def look() -> list[BasketAnswer]:
             return [BasketAnswer.of(one, root, downloads.stuck(one)) for one in baskets]
 
-        return await downloads.run(look)
+        return await self.run(look)
+
+    async def run(self, work: Callable[..., T], *arguments: object) -> T:
+        """What *work* returns, run in the thread of the downloads.
+
+        Raises
+        ------
+        ProblemError
+            503: the folder of baskets, or the queue, cannot be used.
+        Exception
+            Whatever else *work* raises.
+        """
+        try:
+            return await self.downloads.run(work, *arguments)
+        except (DownloadsUnusable, OSError) as error:
+            self.gate.report(error)
+            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, _UNUSABLE) from error
 
     async def basket(self, basket_id: str) -> Basket:
         """The basket of that id; raises `ProblemError` 404 when it is nobody's, or another's."""
-        found = await self.downloads.run(self.downloads.find, basket_id, self.owner)
+        found = await self.run(self.downloads.find, basket_id, self.owner)
         if found is None:
             raise ProblemError(HTTPStatus.NOT_FOUND, "this archive is not there any more")
         return found
@@ -85,7 +108,7 @@ class Baskets(OfDownloads):
     async def get(self) -> None:
         """List them, the newest first."""
         self.question(Question)
-        found = await self.downloads.run(self.downloads.of, self.owner)
+        found = await self.run(self.downloads.of, self.owner)
         await self.answer(BasketsAnswer(baskets=await self.answers(*found)))
 
     async def post(self) -> None:
@@ -99,20 +122,11 @@ class Baskets(OfDownloads):
             names = ", ".join(map(str, missing[:10]))
             raise ProblemError(HTTPStatus.NOT_FOUND, f"{chosen.camera} has no run {names}")
         size = int(runs.columns["size"][np.isin(known, numbers)].sum())
-        downloads = self.downloads
+        begin = self.downloads.begin
         try:
-            basket = await downloads.run(
-                downloads.begin, self.owner, chosen.camera, numbers.tolist(), size
-            )
+            basket = await self.run(begin, self.owner, chosen.camera, numbers.tolist(), size)
         except BasketRefused as error:
             raise ProblemError(HTTPStatus.CONFLICT, str(error)) from error
-        except DownloadsUnusable as error:
-            self.gate.report(error)
-            text = (
-                "archives cannot be built just now: try again later, or tell the admin, to whom "
-                "the log of the dashboard says why"
-            )
-            raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, text) from error
         text = f"{basket.id}: {len(basket.runs)} runs of {basket.camera}"
         await self.remember(Event.BASKET, text)
         self.set_status(HTTPStatus.CREATED)
@@ -143,7 +157,7 @@ class OneBasket(OfDownloads):
     async def delete(self, basket_id: str) -> None:
         """Remove it, also while it is being built."""
         basket = await self.basket(basket_id)
-        await self.downloads.run(self.downloads.shelf.remove, basket)
+        await self.run(self.downloads.shelf.remove, basket)
         self.set_status(HTTPStatus.NO_CONTENT)
 
 

@@ -24,7 +24,6 @@ from dqm_app.login.cookies import Cookies
 from dqm_app.login.short_memory import ShortMemory
 from dqm_app.login.visitors import ANYBODY, Visitor, bearer_of
 from dqm_app.meters import Meters, NoMeters
-from dqm_db.errors import DQMError
 
 if TYPE_CHECKING:
     from bokeh.server.auth_provider import AuthProvider
@@ -198,7 +197,7 @@ class Gate:
             self._noted.put(key, True)
 
     @staticmethod
-    def report(error: DQMError) -> None:
+    def report(error: Exception) -> None:
         """Log what somebody was not told."""
         log.error("%s", error)
 

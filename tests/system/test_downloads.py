@@ -142,6 +142,29 @@ def test_what_is_no_choice_is_refused(site, owner):
     assert json.loads(visitor.ask("/downloads").text) == {"baskets": []}
 
 
+def test_a_folder_that_cannot_be_read_is_said(site, owner):
+    """To whom asks how far a basket is, too, and in one line of the log."""
+    visitor = logged_in(site, owner)
+    visitor.ask("/dqm_app")
+    token = {"X-XSRFToken": visitor.cookies["_xsrf"]}
+    one = f"/downloads/{'0' * 32}"
+    aside = site.downloads.with_name("aside")
+    with contextlib.suppress(FileNotFoundError):
+        site.downloads.rename(aside)
+    site.downloads.write_text("not a folder")
+    try:
+        before = site.text()
+        answer = visitor.ask("/downloads")
+        assert answer.status == 503 and "tell the admin" in json.loads(answer.text)["detail"]
+        assert visitor.ask(one, "DELETE", headers=token).status in (404, 503)
+        log = eventually(lambda: site.text().removeprefix(before), "the reason in the log")
+        assert str(site.downloads) in log and "Traceback" not in log
+    finally:
+        site.downloads.unlink()
+        if aside.exists():
+            aside.rename(site.downloads)
+
+
 def test_one_at_a_time_and_a_killed_worker(site, owner):
     """The basket is taken up again, from its beginning, as soon as its owner looks at it."""
     visitor = logged_in(site, owner)
