@@ -195,10 +195,11 @@ class BasketFile(ForExperts, StaticFileHandler):
         return "application/x-tar"
 
     def set_extra_headers(self, path: str) -> None:  # noqa: ARG002
-        """Give it a name; nothing on the way may keep it."""
+        """Give it a name; nothing on the way may keep it, nor a browser take it for a page."""
         if self._basket is not None:
             self.set_header("Content-Disposition", as_attachment(self._basket.file_name))
         self.set_header("Cache-Control", "private, no-cache")
+        self.set_header("X-Content-Type-Options", "nosniff")
 
     @classmethod
     def _get_cached_version(cls, abs_path: str) -> str | None:

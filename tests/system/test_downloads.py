@@ -97,8 +97,9 @@ def test_a_basket_is_its_owners(site, owner):
     eventually(lambda: state(visitor, basket)["state"] == "done", "it is built")
     assert state(visitor, basket)["numbers"] == [6001]
     for path in (f"/downloads/{basket['id']}", f"/downloads/{basket['id']}/file"):
-        assert visitor.ask(path).status == 200
-        assert other.ask(path).status == 404
+        own = visitor.ask(path)
+        assert own.status == 200 and own.header("X-Content-Type-Options") == "nosniff"
+        assert other.ask(path, headers={"If-None-Match": own.header("Etag")}).status == 404
     assert basket["id"] not in other.ask("/downloads").text
     token = {"X-XSRFToken": other.cookies.get("_xsrf", "")}
     other.ask("/dqm_app")
