@@ -13,7 +13,7 @@ from tornado.web import HTTPError
 
 from dqm_app.accounts.roles import Role
 from dqm_app.assets import ASSETS, assets, caching
-from dqm_app.inline_scripts import content_security_policy
+from dqm_app.inline_scripts import content_security_policy, page_headers
 from dqm_app.login.access import Access, Guarded
 
 
@@ -44,10 +44,8 @@ class PageHandler(Guarded, DocHandler):
     def set_default_headers(self) -> None:
         """What may run in the page, and who may see it."""
         policy = content_security_policy(f"{self.application.prefix}/{ASSETS}")
-        self.set_header("Content-Security-Policy", policy)
-        self.set_header("X-Content-Type-Options", "nosniff")
-        self.set_header("Referrer-Policy", "same-origin")
-        self.set_header("Cache-Control", "no-store")
+        for name, value in page_headers(policy).items():
+            self.set_header(name, value)
 
 
 class BokehFileHandler(Guarded, StaticHandler):

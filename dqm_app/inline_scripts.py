@@ -1,4 +1,4 @@
-"""The scripts that stand in the page itself, and the policy by which browsers run no others.
+"""The scripts that stand in the page itself, and the headers by which browsers run no others.
 
 What an attacker smuggles into the page does not run, since browsers are told what our own scripts
 are: files of this server, and inline ones with these SHA-256. BokehJS compiles text to code for
@@ -13,6 +13,7 @@ import base64
 import functools
 import hashlib
 import json
+from collections.abc import Mapping
 from importlib import resources
 
 from dqm_app.assets import addresses
@@ -64,6 +65,16 @@ def form_page_policy() -> str:
             "frame-ancestors 'none'",
         )
     )
+
+
+def page_headers(policy: str) -> Mapping[str, str]:
+    """What browsers, and proxies on the way, are told of a page of one user; with this *policy*."""
+    return {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cache-Control": "no-store",
+    }
 
 
 def _source(script: str) -> str:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tornado.web import RequestHandler
 
 from dqm_app.assets import ASSETS, addresses
-from dqm_app.inline_scripts import first_paint, form_page_policy
+from dqm_app.inline_scripts import first_paint, form_page_policy, page_headers
 from dqm_app.login.browsers import browser_in_words
 from dqm_app.theme import themes
 from dqm_db.status.words import utc_minute
@@ -58,10 +58,8 @@ def templates() -> Environment:
 def finish_with(handler: RequestHandler, template: str, **values: Any) -> None:
     """Answer with a page that is for this browser alone."""
     handler.set_header("Content-Type", "text/html; charset=utf-8")
-    handler.set_header("Content-Security-Policy", form_page_policy())
-    handler.set_header("X-Content-Type-Options", "nosniff")
-    handler.set_header("Referrer-Policy", "same-origin")
-    handler.set_header("Cache-Control", "no-store")
+    for name, value in page_headers(form_page_policy()).items():
+        handler.set_header(name, value)
     application: BokehTornado = handler.application  # type: ignore[assignment]
     prefix = application.prefix
     handler.finish(
