@@ -79,10 +79,10 @@ def begin(
     secret, now = secrets.token_urlsafe(32), time.time()
     ends = now + lifetime.most
     session.execute(delete(SessionRow).where(SessionRow.ends < now))
-    own = select(SessionRow).where(SessionRow.user_id == user_id)
+    own = select(SessionRow.digest).where(SessionRow.user_id == user_id)
     newest_first = own.order_by(SessionRow.seen.desc(), SessionRow.began.desc())
-    for row in session.scalars(newest_first.offset(MOST_BROWSERS - 1)).all():
-        session.delete(row)
+    unused = session.scalars(newest_first.offset(MOST_BROWSERS - 1)).all()
+    session.execute(delete(SessionRow).where(SessionRow.digest.in_(unused)))
     session.add(
         SessionRow(
             digest=digest(secret),
