@@ -12,6 +12,9 @@ from dqm_db.settings import CommaSeparated, DatabaseSettings, WatchSettings, loa
 DATABASE_PATIENCE = 3.0
 """Seconds without an answer after which the dashboard takes a database server for gone, unless
 ``DQM_DB_PATIENCE`` says otherwise: people wait for it, writers can wait longer."""
+SHORTEST_KEY = 20
+"""Characters of ``BOKEH_SECRET_KEY``: whoever has something that it signed can try keys on that as
+fast as a processor can."""
 
 
 class DashboardSettings(WatchSettings):

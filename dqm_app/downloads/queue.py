@@ -15,6 +15,7 @@ from huey.serializer import Serializer, SignedSerializer
 from dqm_app.downloads.basket import Basket
 from dqm_app.downloads.errors import DownloadsUnusable
 from dqm_app.downloads.settings import DownloadSettings
+from dqm_app.settings import SHORTEST_KEY
 from dqm_db.errors import ConfigurationError
 from dqm_db.settings import secret
 
@@ -109,7 +110,8 @@ def check_queue(settings: DownloadSettings) -> None:
     Raises
     ------
     ConfigurationError
-        Redis is given by a URL that is none, without its client, or without BOKEH_SECRET_KEY.
+        Redis is given by a URL that is none, without its client, or without a BOKEH_SECRET_KEY
+        that is long enough.
     """
     if settings.downloads_queue:
         _in_redis(settings.downloads_queue)
@@ -155,5 +157,10 @@ def _signed() -> Serializer:
         raise ConfigurationError(
             "BOKEH_SECRET_KEY is not set: what goes through DQM_DOWNLOADS_QUEUE is signed with it; "
             "give dashboards and workers the same"
+        )
+    if len(key) < SHORTEST_KEY:
+        raise ConfigurationError(
+            f"BOKEH_SECRET_KEY has {len(key)} characters: whoever reads DQM_DOWNLOADS_QUEUE could "
+            f"find it out, and let workers run anything; take {SHORTEST_KEY} or more"
         )
     return SignedSerializer(secret=key, salt="nectarcam-dqm queue")

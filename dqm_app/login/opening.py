@@ -22,14 +22,11 @@ from dqm_app.login.cookies import Cookies
 from dqm_app.login.gate import Gate
 from dqm_app.login.sockets import token_payload
 from dqm_app.meters import Meters
+from dqm_app.settings import SHORTEST_KEY
 from dqm_db.errors import ConfigurationError
 from dqm_db.settings import load
 
 log = logging.getLogger(__name__)
-
-SHORTEST_KEY = 20
-"""Characters; who knows the key can make any number of browsers known to a user, each of which has
-guesses of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -246,8 +246,10 @@ def test_others_are_said_to_be_first(tmp_path, monkeypatch):
         downloads.close()
 
 
-def test_redis_without_a_secret(tmp_path, monkeypatch):
-    monkeypatch.delenv("BOKEH_SECRET_KEY", raising=False)
+@pytest.mark.parametrize("key", ["", "nectarcam"])
+def test_redis_without_a_secret(tmp_path, monkeypatch, key):
+    """Or with one that is guessed: messages are pickles."""
+    monkeypatch.setenv("BOKEH_SECRET_KEY", key)
     settings = DownloadSettings(downloads_dir=tmp_path, downloads_queue="redis://127.0.0.1:1/0")
     with pytest.raises(ConfigurationError, match="BOKEH_SECRET_KEY"):
         BasketQueue(settings)
