@@ -12,6 +12,7 @@ import pytest
 from browsing import DashboardPage
 from postgres_server import postgres_server
 from processes import LOOPBACK, ServerProcess, eventually, free_port
+from quick_looks import SECONDS
 from visitors import (
     APPLICATION,
     PAGE,
@@ -27,7 +28,7 @@ from visitors import (
 from dqm_app.accounts import users
 from dqm_app.accounts.roles import Role
 from dqm_app.accounts.tokens import Scope
-from dqm_app.login.sockets import LOGGED_OUT, LOOK_SECONDS
+from dqm_app.login.sockets import LOGGED_OUT
 
 pytestmark = pytest.mark.system
 ASKED = 12
@@ -38,7 +39,7 @@ ASKED = 12
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     """For all tests of this module."""
     plain = request.param == "bokeh serve"
-    with LoginServer(tmp_path_factory.mktemp("login"), plain=plain) as server:
+    with LoginServer(tmp_path_factory.mktemp("login"), plain=plain, quick=True) as server:
         yield server
 
 
@@ -344,7 +345,7 @@ def test_accounts_that_cannot_be_reached(tmp_path):
     with ExitStack() as stack:
         database = stack.enter_context(postgres_server())
         settings = {"DQM_ACCOUNTS_URL": database.database()}
-        server = stack.enter_context(LoginServer(tmp_path, settings=settings))
+        server = stack.enter_context(LoginServer(tmp_path, settings=settings, quick=True))
         visitor = logged_in(server, "viewer")
         assert everywhere(visitor) == {True}
 
@@ -355,7 +356,7 @@ def test_accounts_that_cannot_be_reached(tmp_path):
                 lambda: {visitor.ask(PAGE).status for _ in range(ASKED)} == {503}, "nobody knows"
             )
             with pytest.raises(TimeoutError):
-                await asyncio.wait_for(closed(socket), LOOK_SECONDS + 1)
+                await asyncio.wait_for(closed(socket), 3 * SECONDS)
             socket.close()
             await closed(socket)
 
