@@ -75,46 +75,56 @@ def test_control_characters_do_not_reach_the_log(server):
     assert all(sign.isprintable() or sign == "\n" for sign in server.text())
 
 
-def test_slow_clients_are_hung_up_on(server):
-    """Who sends a byte now and then keeps neither a connection nor anybody else waiting."""
+def test_slow_clients_are_hung_up_on(tmp_path):
+    """Who sends a byte now and then keeps neither a connection nor anybody else waiting.
+
+    Both kinds of server at once, since it takes each of them a while.
+    """
     begun = {
         "nothing": b"",
         "a header": b"GET /login HTTP/1.1\r\nHost: x\r\nX: ",
         "a body": b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n",
     }
-    connections = []
-    for data in begun.values():
-        for _ in range(40):
-            connection = socket.create_connection((LOOPBACK, server.port), 60)
-            connection.sendall(data)
-            connection.setblocking(False)
-            connections.append(connection)
-    open_ = set(connections)
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for plain in (False, True):
+            folder = tmp_path / f"{plain=}"
+            folder.mkdir()
+            servers.append(LoginServer(folder, plain=plain, processes=1, roles=[]))
+            stack.enter_context(servers[-1])
+        open_: set[socket.socket] = set()
+        for server in servers:
+            for data in begun.values():
+                for _ in range(40):
+                    connection = socket.create_connection((LOOPBACK, server.port), 60)
+                    stack.enter_context(contextlib.closing(connection))
+                    connection.sendall(data)
+                    connection.setblocking(False)
+                    open_.add(connection)
 
-    def drip() -> bool:
-        """Send another byte on each; whether all have been hung up on."""
-        for connection in list(open_):
-            try:
-                if connection.fileno() != -1 and connection.recv(1000) == b"":
-                    raise ConnectionError
-            except BlockingIOError:
-                pass
-            except ConnectionError:
-                open_.discard(connection)
-                continue
-            try:
-                connection.send(b"x")
-            except BlockingIOError:
-                pass
-            except ConnectionError:
-                open_.discard(connection)
-        assert Visitor(server).ask("/alive").status == 200
-        time.sleep(0.5)
-        return not open_
+        def drip() -> bool:
+            """Send another byte on each; whether all have been hung up on."""
+            for connection in list(open_):
+                try:
+                    if connection.fileno() != -1 and connection.recv(1000) == b"":
+                        raise ConnectionError
+                except BlockingIOError:
+                    pass
+                except ConnectionError:
+                    open_.discard(connection)
+                    continue
+                try:
+                    connection.send(b"x")
+                except BlockingIOError:
+                    pass
+                except ConnectionError:
+                    open_.discard(connection)
+            for server in servers:
+                assert Visitor(server).ask("/alive").status == 200
+            time.sleep(0.5)
+            return not open_
 
-    eventually(drip, "all slow connections are closed", 90)
-    for connection in connections:
-        connection.close()
+        eventually(drip, "all slow connections are closed", 90)
 
 
 def test_what_is_as_large_as_it_may_be(server):
