@@ -54,7 +54,7 @@ def measure(plan: Plan) -> list[Result]:
         servers = {"small": dashboard_of(small), "large": dashboard_of(large), "bare": bare}
         loads = measure_loads(plan, browser, servers)
         changes = measure_changes(plan, browser, servers["large"])
-        idle_cpu = _idle_cpu(servers["large"].processes)
+        idle_cpu = _idle_cpu(servers["large"].processes, plan.idle_seconds)
         results = [*_of_loads(loads, idle_cpu), *_of_changes(changes, idle_cpu)]
     common = {"chromium": browser.version, "large_runs": plan.large_runs * plan.large_cameras}
     return [Result(r.key, r.value, {**r.detail, **common}) for r in results]
@@ -137,7 +137,7 @@ def _check_painted(visit: Visit) -> None:
         raise RuntimeError(f"{visit.page.url} says it is painted, its plot shows nothing: {drawn}")
 
 
-def _idle_cpu(processes: ProcessGroup, seconds: float = 5.0) -> float:
+def _idle_cpu(processes: ProcessGroup, seconds: float) -> float:
     """CPU seconds per second that a server uses while nobody asks for anything."""
     before = processes.cpu()
     time.sleep(seconds)

@@ -31,6 +31,7 @@ class Plan:
     warm_pages: int = 2
     pages: int = 15
     changes: int = 15
+    idle_seconds: float = 5.0
     large_cameras: int = 3
     large_runs: int = 1000
     table_runs: int = 10_000
@@ -73,6 +74,7 @@ class Plan:
             warm_pages=1,
             pages=2,
             changes=2,
+            idle_seconds=0.5,
             large_cameras=2,
             large_runs=40,
             table_runs=200,
