@@ -483,3 +483,16 @@ def test_without_accounts_everybody_takes_files_away(browser, tmp_path):
             with tarfile.open(download.value.path()) as tar:
                 assert len(tar.getnames()) == 4
             assert page[".bar a.user"].count() == 0
+
+
+def test_all_columns_are_in_sight_beside_the_calendar_and_a_scroll_bar(browser, site, owner):
+    with opened(browser, site, owner) as page:
+        page.wait_for("document.querySelectorAll('.runs-grid.picking .body .row').length > 3")
+        page.page.evaluate("document.querySelector('.runs-grid').style.marginRight = '15px'")
+        cut = page.page.evaluate(
+            """() => [".runs-grid", ".runs-grid .row > span", ".runs-grid .head button"]
+                .flatMap((parts) => [...document.querySelectorAll(parts)])
+                .filter((part) => part.scrollWidth > part.clientWidth)
+                .map((part) => part.innerText)"""
+        )
+        assert cut == []
