@@ -317,7 +317,7 @@ def stored(dqm: Caller, camera: str) -> int:
 
 @pytest.mark.timeout(600)
 def test_kill_9_of_the_puller(dqm: Caller, xrootd: XRootD, data: Path) -> None:
-    trials(dqm, xrootd, data, 10)
+    trials(dqm, xrootd, data, 5)
 
 
 @pytest.mark.soak
