@@ -77,8 +77,13 @@ def votable(table: Table) -> bytes:
                 config={"version_1_4_or_later": True},
             )
         )
-    for field, column in zip(resource.tables[0].fields, table.columns, strict=True):
+    fields = resource.tables[0].fields
+    for field, column, held in zip(fields, table.columns, made.itercols(), strict=True):
         field.name = _printable(column.name)
+        if held.ndim > 2 and held.dtype.kind != "U":
+            # astropy has them in numpy's order; here the first is that which varies fastest
+            # (VOTable 1.4, 2.2), and astropy itself would read the others
+            field.arraysize = "x".join(map(str, reversed(held.shape[1:])))
         if column.time_scale is not None:
             field.ref = systems[column.time_scale]
     written = io.BytesIO()

@@ -11,7 +11,7 @@ import numpy as np
 from astropy.io import fits
 from astropy.io.votable import parse, validate
 from astropy.table import Table as AstropyTable
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -69,7 +69,8 @@ def assert_same(found: Any, column: Column) -> None:
     if column.missing is not None:
         known = values != column.missing
         assert np.array_equal(np.broadcast_to(np.ma.getmaskarray(found), values.shape), ~known)
-    found = np.asarray(np.ma.getdata(found)).reshape(values.shape)
+    found = np.asarray(np.ma.getdata(found))
+    assert found.shape == values.shape
     assert np.array_equal(found[known], values[known])
     if values.dtype.kind == "f":
         assert not np.isfinite(found[~known].astype(float)).any()
@@ -116,6 +117,7 @@ def test_fits_is_valid_and_the_same(table: Table) -> None:
 
 @FEW
 @given(tables())
+@example(Table("t", (Column("A", np.arange(12).reshape(2, 2, 3)),)))
 def test_votable_is_valid_and_the_same(table: Table) -> None:
     data = encode(table, Format.VOTABLE)
     report = io.StringIO()
