@@ -52,7 +52,9 @@ export class Baskets {
       this.changes += 1;
       this.say("");
       this.draw([made, ...this.known.filter(({ id }) => id !== made.id)]);
+      const held = this.choice.contains(document.activeElement);
       this.chosen.clear();
+      if (held) this.lines.get(made.id).root.focus(); // what can be done with it comes next
     } catch (error) {
       this.say(error.message);
       return;

@@ -408,11 +408,9 @@ def test_keys_alone_will_do(browser, site, owner):
                 break
         keys.press("Enter")
         page[FETCH].wait_for()
-        assert page.page.evaluate(focused).startswith("runs-grid")
-        for _ in range(40):
-            keys.press("Tab")
-            if page[FETCH].evaluate("node => node === document.activeElement"):
-                break
+        assert page.page.evaluate(f"document.activeElement.matches('{LINE}')")
+        keys.press("Tab")
+        assert page[FETCH].evaluate("node => node === document.activeElement")
         with page.page.expect_download() as download:
             keys.press("Enter")
         assert download.value.suggested_filename.startswith(f"{CAMERA}-")
