@@ -4,6 +4,7 @@
 ``tables``       what nearly everything is given out as: columns with units
 ``encoding``     a table as JSON, CSV, FITS or VOTable
 ``astronomical`` the last two of these, by astropy
+``run_columns``  what there is of each run, in words
 ``questions``    what may be asked: the parameters of each address
 ``accepting``    what programs say that they take
 ``answers``      what is answered, where that is no table

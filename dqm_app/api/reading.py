@@ -21,6 +21,7 @@ from dqm_app.api.answers import (
 )
 from dqm_app.api.encoding import plain
 from dqm_app.api.questions import HistoryQuestion, RunsQuestion, TrendQuestion
+from dqm_app.api.run_columns import run_columns
 from dqm_app.api.tables import Column, Table
 from dqm_app.catalogues import CameraRuns, Catalogues
 from dqm_app.statistics import statistics_of
@@ -34,21 +35,6 @@ from dqm_db.units import standard_unit
 NOT_JUDGED = "none"
 NEXT_CURSOR = "next_cursor"
 """What a page of runs says of the one behind it; None: it is the last one."""
-RUN_COLUMNS: tuple[tuple[str, str, str, int | None], ...] = (
-    # name, unit, description, value where it is not known
-    ("run", "", "Run number", None),
-    ("start", "s", "Start", None),
-    ("end", "s", "Last event", None),
-    ("events", "", "Events", -1),
-    ("pedestal_events", "", "Pedestal events", -1),
-    ("absent_modules", "", "Modules that are absent", None),
-    ("absent_pixels", "", "Pixels that are absent", None),
-    ("bad_pixels", "", "Pixels flagged in more than half of the events", -1),
-    ("size", "byte", "Size of the file that the run was read from", None),
-    ("ingested_at", "s", "When it was stored", None),
-    ("checked_at", "s", "When it was judged", None),
-)
-_MOMENTS = ("start", "end", "ingested_at", "checked_at")
 _WORDS = np.array([NOT_JUDGED, *(status.name.lower() for status in sorted(Status))])
 
 
@@ -98,20 +84,9 @@ def runs(camera: CameraRuns, asked: RunsQuestion) -> Table:
     shown = left[: asked.limit]
     return Table(
         f"{camera.name}-runs",
-        (
-            *(
-                Column(
-                    name,
-                    columns[name][shown],
-                    unit,
-                    text,
-                    missing,
-                    TimeScale.UTC if name in _MOMENTS else None,
-                )
-                for name, unit, text, missing in RUN_COLUMNS
-            ),
-            Column("verdict", _words(columns["verdict"][shown]), "", "What the checks say"),
-            Column("sha256", columns["sha256"][shown].astype("U64"), "", "Of the results file"),
+        tuple(
+            column.of(_as_given_out(column.name, columns[column.name][shown]))
+            for column in run_columns()
         ),
         {
             "camera": camera.name,
@@ -339,6 +314,15 @@ def history(snapshot: Snapshot, camera: str, name: str, asked: HistoryQuestion) 
 def _within(numbers: NDArray[np.int64], first: int | None, last: int | None) -> NDArray[np.bool_]:
     low = numbers >= first if first is not None else np.ones(len(numbers), bool)
     return low & (numbers <= last) if last is not None else low
+
+
+def _as_given_out(name: str, values: NDArray) -> NDArray:
+    match name:
+        case "verdict":
+            return _words(values)
+        case "sha256":
+            return values.astype("U64")
+    return values
 
 
 def _words(statuses: NDArray) -> NDArray[np.str_]:
