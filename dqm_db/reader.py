@@ -236,7 +236,7 @@ class Snapshot:
     def _run(self, camera: str, run: int) -> Run:
         found = self._camera(camera).runs.get(run)
         if found is None:
-            raise RunNotFound(f"{camera} has no run {run}; `dqm runs` lists what is stored")
+            raise RunNotFound(f"{camera} has no run {run}; the list of runs has what is stored")
         return found
 
     @staticmethod
