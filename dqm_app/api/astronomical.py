@@ -147,8 +147,14 @@ def _for_xml(column: Column) -> Column:
     elif values.dtype in _WIDER:
         values = values.astype(_WIDER[values.dtype])
     elif values.dtype == np.uint64:  # a text, if need be, is better than another number
-        values = values.astype(np.int64 if (values < 2**63).all() else np.str_)
+        values = values.astype(np.int64) if (values < 2**63).all() else _one_text_each(values)
     return replace(column, values=values, description=_printable(column.description))
+
+
+def _one_text_each(values: NDArray[np.uint64]) -> NDArray[np.str_]:
+    """Numbers of each row with blanks between: astropy writes no cells of several texts."""
+    rows = values.reshape(len(values), -1).tolist()
+    return np.array([" ".join(map(str, row)) for row in rows])
 
 
 def _each(texts: NDArray, change: Callable[[str], str]) -> NDArray:
