@@ -155,7 +155,9 @@ def try_all(
         page.settled()
         page.page.keyboard.press("Escape")
         if page.page.url != url:
-            page.page.goto(url)
+            page.page.go_back()  # a fraction of the time in which the page is loaded again
+            if page.page.url != url:
+                page.page.goto(url)
             page.settled()
     return signs
 
