@@ -287,6 +287,9 @@ class Client:
         return _table(self._connection.get(f"{API}{path}", query))
 
 
+_IS_UNKNOWN = np.frompyfunc(lambda value: value is None, 1, 1)
+
+
 def _table(found: dict[str, Any]) -> Table:
     """The table in an answer; what is not known is masked, or NaN among decimal numbers."""
     columns = []
@@ -294,14 +297,14 @@ def _table(found: dict[str, Any]) -> Table:
         values = found["data"][column["name"]]
         dtype = np.dtype(column["dtype"])
         if dtype.kind == "f":
-            array = np.array(_nan(values), dtype)
-            mask = None
+            array, mask = np.array(values, dtype), None  # None is NaN for numpy
         else:
-            unknown = [value is None for value in values]
-            mask = unknown if any(unknown) else None
-            filled = [dtype.type(0) if value is None else value for value in values]
+            cells = np.array(values, object)
+            unknown = _IS_UNKNOWN(cells).astype(bool)
+            mask = unknown if unknown.any() else None
             # texts as long as the longest; texts too when there are none
-            array = np.array(filled, str if dtype.kind == "U" else dtype)
+            kind = str if dtype.kind == "U" else dtype
+            array = np.where(unknown, dtype.type(0), cells).astype(kind)
         columns.append(
             MaskedColumn(
                 array,
@@ -328,12 +331,6 @@ def _beside(tables: Iterable[Table]) -> Table:
         other.remove_column("run")
         found.add_columns(list(other.itercols()))
     return found
-
-
-def _nan(values: Any) -> Any:
-    if isinstance(values, list):
-        return [_nan(value) for value in values]
-    return np.nan if values is None else values
 
 
 def _iso(moment: datetime | str | None) -> str | None:

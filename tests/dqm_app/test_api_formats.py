@@ -78,6 +78,7 @@ def assert_same(found: Any, column: Column) -> None:
 
 @FEW
 @given(tables())
+@example(Table("t", (Column("A", np.array([[-1, 3], [4, -1]]), missing=-1),)))
 def test_the_client_reads_what_json_says(table: Table) -> None:
     found = _table(json.loads(encode(table, Format.JSON)))
     assert found.colnames == [column.name for column in table.columns]
