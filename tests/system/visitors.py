@@ -64,6 +64,7 @@ class LoginServer(ServerProcess):
         if quick:
             command = [sys.executable, quick_looks.__file__, *command]
         more = dict(settings or {})
+        self._has_tables = False
         self.url = more.get("DQM_ACCOUNTS_URL", f"sqlite:///{folder}/state/accounts.sqlite")
         environment = {
             "DQM_DB_URL": "zeo://127.0.0.1:1",
@@ -86,7 +87,9 @@ class LoginServer(ServerProcess):
         """A session with its accounts, of which no connection stays open."""
         engine = open_accounts(self.url)
         try:
-            upgrade(engine)
+            if not self._has_tables:
+                upgrade(engine)
+                self._has_tables = True
             with Session(engine) as session:
                 yield session
         finally:
