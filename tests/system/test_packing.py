@@ -220,6 +220,7 @@ def test_a_server_that_ends_while_it_packs(pair: Pair, trials: int) -> None:
     kept = list(range(1, 13))
     pair.store(*kept)
     took = 0.0
+    cut_off = []
     for trial in range(trials):
         doomed = range(100 * trial + 100, 100 * trial + 104)
         pair.store(*doomed)
@@ -235,10 +236,12 @@ def test_a_server_that_ends_while_it_packs(pair: Pair, trials: int) -> None:
         time.sleep(points.uniform(0, took))
         primary.send(signal.SIGKILL if trial % 2 else signal.SIGTERM)
         primary.wait()
-        packer.join(60)
+        cut_off.append(packer)  # its client looks for the server for some seconds
         primary.start()
         assert everything(primary) == before
         replica.wait_for(primary)
+    for packer in cut_off:
+        packer.join(60)
     pair.store(99)
     pair.pack("--days", "0")
     assert sorted(everything(primary)) == [*kept, 99]
