@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import socket
 import ssl
@@ -42,6 +43,16 @@ def nothing_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dqm_db.replication.adapter.install", lambda: None)
     monkeypatch.setattr("dqm_db.replication.zeo_server.install", lambda: None)
     monkeypatch.setattr("dqm_db.replication.zeo_server.leave_conflicts_to_clients", lambda _: None)
+
+
+@pytest.fixture(autouse=True)
+def log_restored() -> Iterator[None]:
+    """Reading what servers are to log makes this process log it, too."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = [handler for handler in root.handlers if handler in handlers]
+    root.setLevel(level)
 
 
 @pytest.fixture
