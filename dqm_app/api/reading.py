@@ -84,10 +84,7 @@ def runs(camera: CameraRuns, asked: RunsQuestion) -> Table:
     shown = left[: asked.limit]
     return Table(
         f"{camera.name}-runs",
-        tuple(
-            column.of(_as_given_out(column.name, columns[column.name][shown]))
-            for column in run_columns()
-        ),
+        run_columns(lambda name: _as_given_out(name, columns[name][shown])),
         {
             "camera": camera.name,
             "matching": matching,

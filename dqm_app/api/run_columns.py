@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import functools
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from importlib import resources
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -14,27 +14,17 @@ from dqm_app.api.tables import Column
 from dqm_db.quantities import TimeScale
 
 
-@dataclass(frozen=True, slots=True)
-class RunColumn:
-    """One of them, without its values; the attributes are those of `Column`."""
-
-    name: str
-    description: str
-    unit: str = ""
-    missing: int | None = None
-    time_scale: TimeScale | None = None
-
-    def of(self, values: NDArray) -> Column:
-        """The column with *values*, one per run."""
-        return Column(self.name, values, self.unit, self.description, self.missing, self.time_scale)
+def run_columns(values: Callable[[str], NDArray]) -> tuple[Column, ...]:
+    """All, in their order, with what *values* gives for the name of each: one per run."""
+    return tuple(Column(name, values(name), **words) for name, words in _described().items())
 
 
 @functools.cache
-def run_columns() -> Sequence[RunColumn]:
-    """All, in their order."""
+def _described() -> Mapping[str, Mapping[str, Any]]:
+    """What the file says of each: attributes of `Column`."""
     text = resources.files("dqm_app").joinpath("data/run_columns.toml").read_text("utf-8")
-    known = tomllib.loads(text).items()
-    for _, words in known:
+    known = tomllib.loads(text)
+    for words in known.values():
         if "time_scale" in words:
             words["time_scale"] = TimeScale(words["time_scale"])
-    return [RunColumn(name, **words) for name, words in known]
+    return known
