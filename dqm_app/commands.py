@@ -85,10 +85,11 @@ def run(settings: DashboardSettings, *, use_xheaders: bool = False) -> None:
         signal.signal(number, lambda *_: sys.exit(0))
 
     key = secret("BOKEH_SECRET_KEY")
-    if key is None and load(DownloadSettings).downloads_queue:
+    downloads = load(DownloadSettings)
+    if key is None and downloads.downloads_queue:
         from dqm_app.downloads.queue import check_queue
 
-        check_queue(load(DownloadSettings))  # a key of this start is not that of the workers
+        check_queue(downloads)  # a key of this start is not that of the workers
     if key is None and load(AccountSettings).auth == "accounts":
         log.warning(
             "BOKEH_SECRET_KEY is not set: everybody logs in again after a restart, and other hosts "
